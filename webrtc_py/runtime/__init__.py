@@ -1,0 +1,1 @@
+"""Where the stack touches the world: sockets, timers, interfaces, and the order in which handlers run."""

@@ -1,0 +1,126 @@
+"""Events: one handler each, in order, never from inside the call that caused them, and never fatal."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVarTuple
+
+from .shared import Shared
+
+logger = logging.getLogger(__name__)
+
+Args = TypeVarTuple("Args")
+
+
+class EventQueue:
+    """The events of one object, one after the other.
+
+    A function runs to its end; a coroutine runs as a task, and the object's next event waits for it. What a handler
+    raises is logged. After :meth:`close` nothing runs any more, but a handler that is running comes to its end.
+    """
+
+    __slots__ = ("_closed", "_drain_posted", "_owner", "_queue", "_shared", "_task")
+
+    def __init__(self, owner: str, shared: Shared | None = None) -> None:
+        self._owner = owner
+        self._shared = shared or Shared.of_running_loop()
+        self._queue: deque[tuple[str, Callable[[], Callable[..., object] | None], tuple[Any, ...]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._drain_posted = False
+        self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether an event that is posted now would be the next to run."""
+        return not self._queue and self._task is None
+
+    def post(self, name: str, handler: Callable[[], Callable[..., object] | None], args: tuple[Any, ...]) -> None:
+        """Queue an event; ``handler()`` is asked for the handler when its turn has come."""
+        if self._closed:
+            return
+        self._queue.append((name, handler, args))
+        if self._task is None and not self._drain_posted:
+            self._drain_posted = True
+            self._shared.step.post(self._drain)
+
+    def call(self, call: Callable[[], None]) -> None:
+        """Run ``call`` in its place among this object's events. It must not raise."""
+        self.post("", lambda: call, ())
+
+    def close(self) -> None:
+        """Drop what has not run, and run nothing more."""
+        self._closed = True
+        self._queue.clear()
+
+    def close_after_queued(self) -> None:
+        """Take no more events, but run those that are queued."""
+        self._closed = True
+
+    async def join(self) -> None:
+        """Wait for the coroutine handler that is running, unless it is the caller."""
+        task = self._task
+        if task is not None and task is not asyncio.current_task():
+            await asyncio.wait([task])
+
+    def _drain(self) -> None:
+        self._drain_posted = False
+        queue = self._queue
+        while queue and self._task is None:
+            name, get_handler, args = queue.popleft()
+            handler = get_handler()
+            if handler is None:
+                continue
+            try:
+                result = handler(*args)
+            except Exception:
+                logger.exception("%s: the %s handler raised", self._owner, name)
+                continue
+            if result is not None and inspect.isawaitable(result):
+                self._task = self._shared.loop.create_task(self._wait(name, result), name=f"{self._owner} {name}")
+
+    async def _wait(self, name: str, result: Awaitable[object]) -> None:
+        try:
+            await result
+        except Exception:
+            logger.exception("%s: the %s handler raised", self._owner, name)
+        finally:
+            self._task = None
+            if self._queue and not self._drain_posted:
+                self._drain_posted = True
+                self._shared.step.post(self._drain)
+
+
+class Event(Generic[*Args]):
+    """One event of an object. Call it with a handler to set that, with None to remove it; it returns its argument.
+
+    ``self.on_track = Event[TrackRemote, RTPReceiver]("on_track", self._events)`` declares it,
+    ``pc.on_track(handler)`` or ``@pc.on_track`` sets the handler, and ``self.on_track.emit(...)`` posts it.
+    """
+
+    __slots__ = ("_events", "_handler", "name")
+
+    def __init__(self, name: str, events: EventQueue) -> None:
+        self.name = name
+        self._events = events
+        self._handler: Callable[[*Args], object] | None = None
+
+    def __call__(self, handler: Callable[[*Args], object] | None) -> Callable[[*Args], object] | None:
+        if handler is not None and not callable(handler):
+            raise TypeError(f"{self.name} takes a function, a coroutine function or None, not {handler!r}")
+        self._handler = handler
+        return handler
+
+    @property
+    def handler(self) -> Callable[[*Args], object] | None:
+        return self._handler
+
+    def emit(self, *args: *Args) -> None:
+        """Post the event; the handler that is set when its turn comes is run."""
+        self._events.post(self.name, self._get_handler, args)
+
+    def _get_handler(self) -> Callable[..., object] | None:
+        return self._handler

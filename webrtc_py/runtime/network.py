@@ -1,0 +1,79 @@
+"""The network as the stack sees it: a small protocol, so that a virtual network can stand in for the system's."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..train import Train
+
+Address = tuple[str, int]
+"""Host and port. The host is a numeric address; an IPv6 link-local one carries its zone, ``fe80::1%eth0``."""
+
+Receiver = Callable[[Train, Address, float], None]
+"""Takes a train, the address it came from and the loop's time. The train is valid during the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A network interface that is up, with its numeric addresses (IPv6 link-local ones with their zone)."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+class DatagramSocket(Protocol):
+    """A bound UDP socket. Nothing it does after it is open raises for what the network does: it counts."""
+
+    @property
+    def local_address(self) -> Address: ...
+
+    def set_receiver(self, receiver: Receiver | None) -> None:
+        """Who takes what arrives. What arrives without one is dropped."""
+
+    def send(self, train: Train, address: Address) -> None:
+        """Send now, or drop what the system has no room for."""
+
+    def close(self) -> None:
+        """Close at once; nothing is received any more."""
+
+
+class Stream(Protocol):
+    """A TCP or TLS connection."""
+
+    @property
+    def local_address(self) -> Address: ...
+
+    @property
+    def remote_address(self) -> Address: ...
+
+    def set_receiver(self, on_data: Callable[[bytes], None], on_lost: Callable[[Exception | None], None]) -> None: ...
+
+    def write(self, data: bytes) -> None:
+        """Queue octets; drops them once the connection is closed."""
+
+    @property
+    def write_buffer_size(self) -> int:
+        """Octets that the system has not taken yet: who must not queue looks here first."""
+
+    def close(self) -> None: ...
+
+
+class Network(Protocol):
+    """What ICE needs of a system."""
+
+    def interfaces(self) -> list[Interface]:
+        """The interfaces that are up, loopback included."""
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """A name's addresses, IPv4 and IPv6. OSError when there is none."""
+
+    async def open_udp(self, host: str, port: int = 0) -> DatagramSocket:
+        """A socket bound to a numeric address. OSError when the system refuses."""
+
+    async def connect_tcp(
+        self, address: Address, *, tls: ssl.SSLContext | None = None, server_hostname: str | None = None
+    ) -> Stream:
+        """A TCP connection, TLS inside when a context is given. OSError when it cannot be made."""
