@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from webrtc_py.setting_engine import SettingEngine
+from webrtc_py.states import DTLSRole, MulticastDNSMode, NetworkType
+
+
+def test_defaults_are_pions() -> None:
+    settings = SettingEngine()
+    assert (settings.ice_disconnected_timeout, settings.ice_failed_timeout, settings.ice_keepalive_interval) == (
+        5.0,
+        25.0,
+        2.0,
+    )
+    waits = (
+        settings.host_acceptance_min_wait,
+        settings.srflx_acceptance_min_wait,
+        settings.prflx_acceptance_min_wait,
+        settings.relay_acceptance_min_wait,
+    )
+    assert waits == (0.0, 0.5, 1.0, 2.0)
+    assert settings.stun_gather_timeout == 5.0
+    assert settings.ice_max_binding_requests == 7
+    assert settings.network_types == (NetworkType.UDP4, NetworkType.UDP6)
+    assert settings.ice_multicast_dns_mode is MulticastDNSMode.QUERY_ONLY
+    assert settings.answering_dtls_role is None
+    assert settings.ice_credentials is None
+    assert settings.sctp_max_receive_buffer_size == 1 << 20
+    assert settings.sctp_max_message_size == 262144
+    assert not settings.sctp_zero_checksum
+    assert settings.receive_mtu == 1500
+
+
+def test_setters_store_what_transports_read() -> None:
+    settings = SettingEngine()
+    settings.set_ice_timeouts(1, 0, 0.5)
+    settings.set_ice_credentials("abcd", "x" * 22)
+    settings.set_ice_max_binding_requests(3)
+    settings.set_ice_multicast_dns_mode("disabled")
+    settings.set_host_acceptance_min_wait(0.1)
+    settings.set_srflx_acceptance_min_wait(0.2)
+    settings.set_prflx_acceptance_min_wait(0.3)
+    settings.set_relay_acceptance_min_wait(0.4)
+    settings.set_stun_gather_timeout(2)
+    settings.set_network_types(["udp6", "udp6"])
+    settings.set_interface_filter(lambda name: name != "docker0")
+    settings.set_ip_filter(lambda address: not address.startswith("169.254."))
+    settings.set_remote_ip_filter(None)
+    settings.set_ephemeral_udp_port_range(50000, 50010)
+    settings.set_include_loopback_candidate(True)
+    settings.set_answering_dtls_role("server")
+    settings.set_receive_mtu(9000)
+    settings.set_sctp_max_receive_buffer_size(4 << 20)
+    settings.set_sctp_max_message_size(65536)
+    settings.enable_sctp_zero_checksum()
+    settings.detach_data_channels()
+    settings.set_logger(logging.getLogger("application"))
+    settings.set_turn_tls_context(ssl.create_default_context())
+    assert settings.ice_disconnected_timeout == 1.0
+    assert settings.ice_failed_timeout == 0.0
+    assert settings.ice_credentials == ("abcd", "x" * 22)
+    assert settings.ice_max_binding_requests == 3
+    assert settings.ice_multicast_dns_mode is MulticastDNSMode.DISABLED
+    assert settings.relay_acceptance_min_wait == 0.4
+    assert settings.network_types == (NetworkType.UDP6,)
+    assert settings.interface_filter is not None
+    assert not settings.interface_filter("docker0")
+    assert settings.ephemeral_udp_port_range == (50000, 50010)
+    assert settings.include_loopback_candidate
+    assert settings.answering_dtls_role is DTLSRole.SERVER
+    assert settings.receive_mtu == 9000
+    assert settings.sctp_zero_checksum
+    assert settings.detached_data_channels
+    assert settings.logger is logging.getLogger("application")
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda s: s.set_ice_timeouts(-1, 1, 1), "disconnected"),
+        (lambda s: s.set_ice_timeouts(1, float("nan"), 1), "failed"),
+        (lambda s: s.set_ice_timeouts(1, 1, float("inf")), "keepalive"),
+        (lambda s: s.set_ice_timeouts(1, 1, "2"), "'2'"),
+        (lambda s: s.set_ice_timeouts(True, 1, 1), "True"),
+        (lambda s: s.set_ice_credentials("abc", "x" * 22), "'abc'"),
+        (lambda s: s.set_ice_credentials("a" * 33, "x" * 22), "username_fragment"),
+        (lambda s: s.set_ice_credentials("ab cd", "x" * 22), "'ab cd'"),
+        (lambda s: s.set_ice_credentials("abcd", "x" * 21), "password"),
+        (lambda s: s.set_ice_max_binding_requests(0), "not 0"),
+        (lambda s: s.set_ice_max_binding_requests(1.5), "1.5"),
+        (lambda s: s.set_ice_multicast_dns_mode("on"), "query-only"),
+        (lambda s: s.set_relay_acceptance_min_wait(-0.1), "-0.1"),
+        (lambda s: s.set_stun_gather_timeout(0), "0"),
+        (lambda s: s.set_network_types([]), "at least one"),
+        (lambda s: s.set_network_types("udp4"), "'udp4'"),
+        (lambda s: s.set_network_types(["udp5"]), "udp6"),
+        (lambda s: s.set_interface_filter("eth0"), "'eth0'"),
+        (lambda s: s.set_ephemeral_udp_port_range(0, 10), "low"),
+        (lambda s: s.set_ephemeral_udp_port_range(10, 9), "no port"),
+        (lambda s: s.set_ephemeral_udp_port_range(10, 65536), "65536"),
+        (lambda s: s.set_answering_dtls_role("auto"), "client"),
+        (lambda s: s.set_answering_dtls_role("active"), "client"),
+        (lambda s: s.set_receive_mtu(100), "100"),
+        (lambda s: s.set_sctp_max_receive_buffer_size(10), "10"),
+        (lambda s: s.set_sctp_max_message_size(0), "not 0"),
+        (lambda s: s.set_logger("log"), "'log'"),
+        (lambda s: s.set_turn_tls_context(object()), "ssl.SSLContext"),
+    ],
+)
+def test_a_wrong_value_is_named_and_changes_nothing(call: Callable[[SettingEngine], Any], named: str) -> None:
+    settings = SettingEngine()
+    before = dict(vars(settings))
+    with pytest.raises((ValueError, TypeError), match=named):
+        call(settings)
+    assert vars(settings) == before
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(ValueError) as error:
+        SettingEngine().set_ice_credentials("abcd", "secret")
+    assert "secret" not in str(error.value)
