@@ -1,0 +1,7 @@
+"""All questions, one table: ``make bench``."""
+
+import benchmarks
+from benchmarks import lossy_path, memory, round_trip, setup_time, throughput
+from benchmarks.report import main
+
+main(benchmarks.__doc__, throughput.rows, round_trip.rows, setup_time.rows, memory.rows, lossy_path.rows)
