@@ -1,0 +1,255 @@
+"""A host of the virtual network: it has the interfaces, the names and the sockets that ICE asks of a system."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from webrtc_py.runtime.network import Address, Interface, Receiver
+from webrtc_py.train import Train
+
+from .virtual_stream import Listener, VirtualStream
+
+if TYPE_CHECKING:
+    from .virtual_network import Segment, VirtualNetwork
+
+# As Linux does: the range in which a socket that asks for port 0 finds one.
+_EPHEMERAL_PORTS = range(32768, 61000)
+
+# How long a TCP connection to nowhere is tried (Linux, with six retransmissions of the SYN).
+_TCP_CONNECT_TIMEOUT = 127.0
+
+
+def without_zone(address: str) -> str:
+    return address.partition("%")[0]
+
+
+def is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")
+
+
+def is_wildcard(address: str) -> bool:
+    return address in ("0.0.0.0", "::")
+
+
+@dataclass
+class _Interface:
+    name: str
+    addresses: tuple[str, ...]
+    segment: Segment
+    up: bool = True
+
+
+class VirtualSocket:
+    """A bound UDP socket (:class:`webrtc_py.runtime.network.DatagramSocket`)."""
+
+    def __init__(self, host: VirtualHost, address: Address) -> None:
+        self._host = host
+        self._address = address
+        self._receiver: Receiver | None = None
+        self.closed = False
+
+    @property
+    def local_address(self) -> Address:
+        return self._address
+
+    def set_receiver(self, receiver: Receiver | None) -> None:
+        self._receiver = receiver
+
+    def send(self, train: Train, address: Address) -> None:
+        if self.closed:
+            return
+        source = self._address
+        if is_wildcard(source[0]):
+            source = (self._host.default_address(address[0]), source[1])
+        destination = (without_zone(address[0]), address[1])
+        for datagram in train:
+            self._host.network.send_datagram(
+                self._host, (without_zone(source[0]), source[1]), destination, bytes(datagram)
+            )
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._host.forget_socket(self)
+
+    def receive(self, data: bytearray, segment_size: int, source: Address, now: float) -> None:
+        """Hand a train to the receiver, and spoil it afterwards: who kept a view of it finds rubbish there."""
+        if self._receiver is not None and not self.closed:
+            with self._host.network.shared.step:
+                self._receiver(Train(memoryview(data), segment_size), source, now)
+        data[:] = b"\xdd" * len(data)
+
+    def __repr__(self) -> str:
+        return f"VirtualSocket({self._host.name}, {self._address[0]}, {self._address[1]})"
+
+
+class VirtualHost:
+    """One machine (:class:`webrtc_py.runtime.network.Network`). It always has a loopback interface."""
+
+    def __init__(self, network: VirtualNetwork, name: str, loopback: Segment) -> None:
+        self.network = network
+        self.name = name
+        self.is_infrastructure = False
+        """Whether it belongs to the network, as a STUN server does: its sockets may stay open at the end."""
+        self._interfaces: dict[str, _Interface] = {}
+        self._sockets: dict[Address, VirtualSocket] = {}
+        self._listeners: dict[Address, Listener] = {}
+        self._streams: set[VirtualStream] = set()
+        self._next_port = _EPHEMERAL_PORTS.start
+        self.add_interface("lo", "127.0.0.1", "::1", segment=loopback)
+
+    # Network
+
+    def interfaces(self) -> list[Interface]:
+        return [
+            Interface(one.name, tuple(self.scoped((a, 0), a)[0] for a in one.addresses))
+            for one in self._interfaces.values()
+            if one.up
+        ]
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        if host in self.network.names:
+            return [(address, port) for address in self.network.names[host]]
+        if ":" in host or host.replace(".", "").isdigit():
+            return [(host, port)]
+        await asyncio.sleep(self.network.resolve_timeout)
+        raise OSError(f"{host} is not known")
+
+    async def open_udp(self, host: str, port: int = 0) -> VirtualSocket:
+        return self.bind(host, port)
+
+    async def connect_tcp(
+        self, address: Address, *, tls: ssl.SSLContext | None = None, server_hostname: str | None = None
+    ) -> VirtualStream:
+        """A stream without TLS inside: ``stream.tls`` and ``server_hostname`` only say what was asked for."""
+        from .virtual_network import Route
+
+        source = (self.default_address(address[0]), self._free_port(self.default_address(address[0])))
+        segment = self.segment_of(source[0])
+        network, loop = self.network, asyncio.get_running_loop()
+        route = segment and network.leave("tcp", Route(segment, source, address), loop.time())
+        if route is None:
+            await asyncio.sleep(_TCP_CONNECT_TIMEOUT)
+            raise TimeoutError(errno.ETIMEDOUT, f"{address} does not answer")
+        link = network.link_to(self, "tcp", route)
+        for _ in range(int(_TCP_CONNECT_TIMEOUT)):
+            if not link.is_cut:
+                break
+            await asyncio.sleep(1.0)
+        else:
+            raise TimeoutError(errno.ETIMEDOUT, f"{address} does not answer")
+        await asyncio.sleep(link.conditions.delay)
+        found = network.arrive("tcp", route, loop.time())
+        if found is None:
+            await asyncio.sleep(_TCP_CONNECT_TIMEOUT)
+            raise TimeoutError(errno.ETIMEDOUT, f"{address} does not answer")
+        host, route = found
+        back = network.link(host, self)
+        listener = host.listener_for(route.destination)
+        if listener is None:
+            await asyncio.sleep(back.conditions.delay)
+            raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens at {address}")
+        near = VirtualStream(self, source, address, link, tls=tls, server_hostname=server_hostname)
+        far = VirtualStream(host, route.destination, route.source, back, tls=tls, server_hostname=server_hostname)
+        near.peer, far.peer = far, near
+        listener.on_connection(far)
+        try:
+            await asyncio.sleep(back.conditions.delay)
+        except asyncio.CancelledError:
+            near.close()
+            raise
+        return near
+
+    # What tests use
+
+    def add_interface(self, name: str, *addresses: str, segment: Segment | None = None) -> None:
+        """An interface that is up, on the internet or on the ``segment`` behind a router."""
+        segment = segment or self.network.internet
+        self._interfaces[name] = _Interface(name, addresses, segment)
+        for address in addresses:
+            segment.add(address, self)
+
+    def set_interface_up(self, name: str, up: bool) -> None:
+        """Take an interface down, or up again. A socket bound to it stays, but nothing leaves or reaches it."""
+        self._interfaces[name].up = up
+
+    def bind(self, host: str, port: int = 0) -> VirtualSocket:
+        """What ``open_udp`` does, for callers that cannot wait."""
+        key = without_zone(host)
+        if not is_wildcard(key) and self.segment_of(key) is None:
+            raise OSError(errno.EADDRNOTAVAIL, f"{self.name} has no address {host}")
+        port = port or self._free_port(key)
+        if (key, port) in self._sockets:
+            raise OSError(errno.EADDRINUSE, f"{host} port {port} is in use")
+        socket = self._sockets[key, port] = VirtualSocket(self, (host, port))
+        return socket
+
+    def listen_tcp(self, host: str, port: int, on_connection: Callable[[VirtualStream], None]) -> Listener:
+        """Accept TCP connections; ``on_connection`` takes each stream as it comes."""
+        listener = self._listeners[host, port] = Listener(on_connection, lambda: self._listeners.pop((host, port)))
+        return listener
+
+    # What the network uses
+
+    def segment_of(self, address: str) -> Segment | None:
+        """The segment that an address of this host stands in, or None when it has no such address that is up."""
+        for one in self._interfaces.values():
+            if one.up and address in one.addresses:
+                return one.segment
+        return None
+
+    def default_address(self, destination: str) -> str:
+        """The address that a packet to ``destination`` leaves from when its socket does not say."""
+        if is_loopback(destination):
+            return destination
+        six = ":" in destination
+        for one in self._interfaces.values():
+            for address in one.addresses if one.up else ():
+                if (":" in address) == six and not is_loopback(address):
+                    return address
+        return "::" if six else "0.0.0.0"
+
+    def socket_for(self, destination: Address) -> VirtualSocket | None:
+        if self.segment_of(destination[0]) is None:
+            return None
+        wildcard = "::" if ":" in destination[0] else "0.0.0.0"
+        return self._sockets.get(destination) or self._sockets.get((wildcard, destination[1]))
+
+    def listener_for(self, destination: Address) -> Listener | None:
+        return self._listeners.get(destination)
+
+    def scoped(self, source: Address, local: str) -> Address:
+        """An address with the zone that this host gives it when it is link-local."""
+        if not source[0].startswith("fe80:"):
+            return source
+        name = next((one.name for one in self._interfaces.values() if local in one.addresses), "eth0")
+        return f"{source[0]}%{name}", source[1]
+
+    def forget_socket(self, socket: VirtualSocket) -> None:
+        host, port = socket.local_address
+        self._sockets.pop((without_zone(host), port), None)
+
+    def remember_stream(self, stream: VirtualStream) -> None:
+        self._streams.add(stream)
+
+    def forget_stream(self, stream: VirtualStream) -> None:
+        self._streams.discard(stream)
+
+    def leftovers(self) -> list[str]:
+        if self.is_infrastructure:
+            return []
+        left = [*self._sockets.values(), *self._streams, *self._listeners.values()]
+        return [f"left open on the virtual network: {one!r}" for one in left]
+
+    def _free_port(self, host: str) -> int:
+        for _ in _EPHEMERAL_PORTS:
+            port = self._next_port
+            self._next_port = port + 1 if port + 1 in _EPHEMERAL_PORTS else _EPHEMERAL_PORTS.start
+            if (host, port) not in self._sockets:
+                return port
+        raise OSError(errno.EADDRINUSE, f"{self.name} has no free port")
