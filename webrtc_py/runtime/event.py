@@ -69,7 +69,10 @@ class EventQueue:
     def _drain(self) -> None:
         self._drain_posted = False
         queue = self._queue
-        while queue and self._task is None:
+        # What handlers post meanwhile is drained by what they posted it with.
+        for _ in range(len(queue)):
+            if not queue or self._task is not None:
+                return
             name, get_handler, args = queue.popleft()
             handler = get_handler()
             if handler is None:
@@ -123,4 +126,26 @@ class Event(Generic[*Args]):
         self._events.post(self.name, self._get_handler, args)
 
     def _get_handler(self) -> Callable[..., object] | None:
+        return self._handler
+
+
+class OnceEvent(Event[()]):
+    """An event that happens once, such as ``on_open``: a handler that is set after it happened is still run, once."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self, name: str, events: EventQueue) -> None:
+        super().__init__(name, events)
+        self._pending = False
+
+    def __call__(self, handler: Callable[[], object] | None) -> Callable[[], object] | None:
+        super().__call__(handler)
+        if handler is not None and self._pending:
+            self._pending = False
+            self.emit()
+        return handler
+
+    def _get_handler(self) -> Callable[..., object] | None:
+        if self._handler is None:
+            self._pending = True
         return self._handler

@@ -69,6 +69,8 @@ class Step:
 class Shared:
     """The one object for each running loop; ``Shared.of_running_loop()`` finds or makes it.
 
+    It lives as long as somebody holds it, so hold it, and not a part of it.
+
     The buffers are used by one chain of plain calls at a time, which is why one set serves every connection:
     ``received`` holds what a socket read, ``opened`` what DTLS decrypted of it, ``built`` the packets that SCTP
     makes, and ``sealed`` their DTLS records.

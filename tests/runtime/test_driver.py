@@ -1,0 +1,111 @@
+"""The driver: what the engine wants sent is sent, what happened is reported, its timer fires."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.support.virtual_loop import run
+from webrtc_py.runtime.driver import Driver
+
+
+class Ticker:
+    """An engine that sends the time each second, three times, and reports each."""
+
+    def __init__(self, start: float) -> None:
+        self.due: float | None = start + 1.0
+        self._out: list[float] = []
+        self._events: list[str] = []
+        self.ticks = 0
+
+    def handle_timeout(self, now: float) -> None:
+        assert self.due is not None
+        assert now >= self.due
+        self.ticks += 1
+        self._out.append(now)
+        self._events.append(f"tick {self.ticks}")
+        self.due = self.due + 1.0 if self.ticks < 3 else None
+
+    def next_timeout(self) -> float | None:
+        return self.due
+
+    def datagrams_to_send(self, now: float) -> list[float]:
+        out, self._out = self._out, []
+        return out
+
+    def events(self) -> list[str]:
+        happened, self._events = self._events, []
+        return happened
+
+    def say(self, text: str) -> None:
+        self._events.append(text)
+
+
+def test_the_timer_is_armed_from_flush_to_flush() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        engine = Ticker(start)
+        sent: list[float] = []
+        seen: list[str] = []
+        driver: Driver[float, str] = Driver(engine, sent.append, seen.append)
+        driver.flush(start)
+        await asyncio.sleep(10)
+        assert [round(at - start, 6) for at in sent] == [1, 2, 3]
+        assert seen == ["tick 1", "tick 2", "tick 3"]
+
+    run(main())
+
+
+def test_a_deadline_that_moves_away_fires_no_engine() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        engine = Ticker(start)
+        sent: list[float] = []
+        driver: Driver[float, str] = Driver(engine, sent.append, lambda event: None)
+        driver.flush(start)
+        engine.due = start + 5
+        await asyncio.sleep(4)
+        assert sent == []
+        engine.due = start + 4.5
+        driver.flush(loop.time())
+        await asyncio.sleep(0.6)
+        assert sent == [start + 4.5]
+        driver.close()
+
+    run(main())
+
+
+def test_flush_from_inside_an_event_is_done_in_the_same_flush() -> None:
+    async def main() -> None:
+        now = asyncio.get_running_loop().time()
+        engine = Ticker(now)
+        seen: list[str] = []
+
+        def on_event(event: str) -> None:
+            seen.append(event)
+            if event == "first":
+                engine.say("second")
+                driver.flush(now)
+                assert seen == ["first"]
+
+        driver: Driver[float, str] = Driver(engine, lambda datagram: None, on_event)
+        engine.say("first")
+        driver.flush(now)
+        assert seen == ["first", "second"]
+        driver.close()
+
+    run(main())
+
+
+def test_after_close_the_engine_is_left_alone() -> None:
+    async def main() -> None:
+        now = asyncio.get_running_loop().time()
+        engine = Ticker(now)
+        driver: Driver[float, str] = Driver(engine, lambda datagram: None, lambda event: None)
+        driver.flush(now)
+        driver.close()
+        await asyncio.sleep(2)
+        assert engine.ticks == 0
+
+    run(main())
