@@ -1,0 +1,68 @@
+"""The system's network: what ICE runs on unless it is given another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+
+from . import interfaces, tcp, udp
+from .network import Address, DatagramSocket, Interface, Stream
+
+
+class SystemNetwork:
+    """Implements :class:`Network` with the system's interfaces, sockets and resolver."""
+
+    def interfaces(self) -> list[Interface]:
+        return interfaces.system_interfaces()
+
+    async def resolve(self, host: str, port: int) -> list[Address]:
+        """A name's addresses in the system's order of preference; a numeric address is its own answer."""
+        with contextlib.suppress(ValueError):
+            return [(str(ipaddress.ip_address(host)), port)]
+        return await _look_up(host, port)
+
+    async def open_udp(self, host: str, port: int = 0) -> DatagramSocket:
+        return await udp.open_udp(host, port)
+
+    async def connect_tcp(
+        self, address: Address, *, tls: ssl.SSLContext | None = None, server_hostname: str | None = None
+    ) -> Stream:
+        return await tcp.connect_tcp(address, tls=tls, server_hostname=server_hostname)
+
+
+async def _look_up(host: str, port: int) -> list[Address]:
+    """getaddrinfo in a thread of its own.
+
+    A dead DNS server holds getaddrinfo for half a minute, and nothing can cancel it. In the loop's executor that would
+    hold up the end of ``asyncio.run`` as well; a daemon thread is simply left to its fate.
+    """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[list[Address]] = loop.create_future()
+
+    def settle(addresses: list[Address], error: OSError | None) -> None:
+        if answer.done():
+            return
+        if error is not None:
+            answer.set_exception(error)
+        else:
+            answer.set_result(addresses)
+
+    def look_up() -> None:
+        addresses: list[Address] = []
+        error: OSError | None = None
+        try:
+            for _, _, _, _, found in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
+                addresses.append((str(found[0]), int(found[1])))
+        except OSError as problem:
+            error = problem
+        except UnicodeError as problem:
+            error = OSError(f"{host!r} is not a host name: {problem}")
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(settle, addresses, error)
+
+    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
+    return await answer
