@@ -1,0 +1,52 @@
+"""The import contracts of pyproject.toml hold, and each of them can fail."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def lint(directory: Path) -> tuple[int, str]:
+    """import-linter's verdict over the package in ``directory``."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache"]
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=60)
+    return result.returncode, result.stdout + result.stderr
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "webrtc_py", tmp_path / "webrtc_py", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_the_contracts_hold(copy: Path) -> None:
+    code, output = lint(copy)
+    assert code == 0, output
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("errors.py", "from .runtime import driver", "layers BROKEN"),
+        ("data_channel.py", "from . import sctp_transport", "layers BROKEN"),
+        ("newcomer.py", "", "newcomer"),
+        ("sctp/newcomer.py", "import asyncio", "event loop BROKEN"),
+        ("ice/candidate.py", "import random", "event loop BROKEN"),
+        ("sctp/newcomer.py", "from aioice import stun", "aioice stays in ice BROKEN"),
+        ("runtime/newcomer.py", "from OpenSSL import SSL", "certificate BROKEN"),
+        ("ice/url.py", "import ifaddr", "rooms BROKEN"),
+    ],
+)
+def test_a_violation_is_found(copy: Path, module: str, line: str, contract: str) -> None:
+    path = copy / "webrtc_py" / module
+    path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    code, output = lint(copy)
+    assert code != 0
+    assert contract in output
