@@ -139,8 +139,6 @@ _FINGERPRINT = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){0,127}")
 # Every section inherits these from the session part, so their number multiplies with that of the sections.
 _INHERITED_LISTS = frozenset(("fingerprint", "ice-options"))
 _MOST_OF_INHERITED_LISTS = 16
-# RFC 8122 section 5 forbids these two whatever else is offered.
-_BROKEN_HASHES = frozenset(("md2", "md5"))
 
 
 def _credential(value: str, what: str, least: int) -> str:
@@ -169,14 +167,14 @@ def read_ice_options(value: str) -> frozenset[str]:
     return frozenset(grammar.visible(option, "ICE option") for option in options)
 
 
-def read_fingerprint(value: str) -> tuple[str, str] | None:
-    """Algorithm in lower case and digits in upper case (RFC 8122 section 5); None for MD2 and MD5."""
+def read_fingerprint(value: str) -> tuple[str, str]:
+    """Hash function in lower case and digits in upper case, however they were written (RFC 8122 section 5)."""
     parts = grammar.fields(value)
     grammar.count(parts, 2, 2, "a hash function and a fingerprint")
     algorithm, digits = grammar.token(parts[0], "hash function").lower(), parts[1].upper()
     if not _FINGERPRINT.fullmatch(digits):
         raise SDPSyntaxError(f"fingerprint {grammar.quoted(parts[1])} is not pairs of hex digits between colons")
-    return None if algorithm in _BROKEN_HASHES else (algorithm, digits)
+    return algorithm, digits
 
 
 def read_setup(value: str) -> Setup:
@@ -242,10 +240,11 @@ def add_checked(attributes: Attributes, line: str) -> Attribute:
     value. An attribute that may stand once and stands twice with different values is as ambiguous.
     """
     name, colon, text = line.partition(":")
-    value = text if colon else None
+    name, value = name.rstrip(" "), text if colon else None
     if reader := _READERS.get(name):
         if value is None:
             raise SDPSyntaxError(f"a={name} needs a value")
+        value = value.strip(" ")
         reader(value)
     if name in _ONCE and name in attributes and attributes.get(name) != value:
         raise SDPSyntaxError(f"a={name} is there already with another value")

@@ -69,9 +69,8 @@ class _Part:
 
     @property
     def fingerprints(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of a hash function ("sha-256") and a digest ("AB:CD:..."); never MD2 or MD5 (RFC 8122 section 5)."""
-        read = map(attribute.read_fingerprint, self.attributes.get_all("fingerprint"))
-        return tuple(fingerprint for fingerprint in read if fingerprint is not None)
+        """Pairs of hash function ("sha-256") and digest ("AB:CD:..."). Which are good enough, the dtls package says."""
+        return tuple(map(attribute.read_fingerprint, self.attributes.get_all("fingerprint")))
 
     @property
     def setup(self) -> Setup | None:
@@ -260,7 +259,8 @@ class _LineReader:
     """Walks the lines. ``line`` is the number, from 1, of the last line that was looked at."""
 
     def __init__(self, text: str) -> None:
-        self._lines = text.rstrip("\r\n").split("\n")
+        text = text.rstrip("\r\n")
+        self._lines = [line.removesuffix("\r") for line in text.split("\n")] if text else []
         self._taken = 0
         self.line = 1
 
@@ -276,7 +276,7 @@ class _LineReader:
 
     def take(self) -> str:
         """The value of the line that was peeked at."""
-        value = self._lines[self._taken][2:].removesuffix("\r")
+        value = self._lines[self._taken][2:]
         self._taken += 1
         return grammar.line_text(value, "line")
 
