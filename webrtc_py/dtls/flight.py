@@ -1,0 +1,77 @@
+"""The last flight, kept and sent again until the peer answers (RFC 6347 section 4.2.4).
+
+OpenSSL has a timer of its own, but it starts at a second and reads the real clock. So what OpenSSL wrote is kept, and
+the very same datagrams are sent again: a record that was lost is no replay to the peer, one that was not is dropped.
+"""
+
+from __future__ import annotations
+
+from .record import RECORD_HEADER_SIZE, ContentType, cut_flight
+
+# RFC 6347 section 4.2.4.1 starts at a second, RFC 9147 section 5.8.2 allows less where a second hurts, and libwebrtc
+# starts at 50 ms. A flight is one datagram or two, and sent twice too often on a path whose round trip is half a second.
+INITIAL_TIMEOUT = 0.1
+# Where half of the packets are lost a handshake needs many tries: it never waits longer than the standard's first time.
+MAX_TIMEOUT = 1.0
+
+
+class Flight:
+    """The datagrams of our last flight, and when to send them again."""
+
+    __slots__ = ("_interval", "_key", "_resend_from", "datagrams", "deadline")
+
+    def __init__(self) -> None:
+        self.datagrams: list[bytes] = []
+        self.deadline: float | None = None
+        """When the peer should have answered; None when no answer is expected."""
+        self._interval = INITIAL_TIMEOUT
+        self._resend_from = 0.0
+        self._key = b""
+
+    def replace(self, records: bytes, limit: int, now: float) -> bool:
+        """Take what OpenSSL wrote, cut into datagrams of at most ``limit`` bytes. Whether it is a new flight.
+
+        When it is the flight we have already, with fresh record numbers, the timer goes on as it was.
+        """
+        key = _identity(records)
+        new = key != self._key
+        if new:
+            self._key = key
+            self._interval = INITIAL_TIMEOUT
+        self.datagrams = cut_flight(records, limit)
+        self.deadline = now + self._interval
+        return new
+
+    def back_off(self, now: float) -> None:
+        """The flight is sent again: wait twice as long for the answer."""
+        self._interval = min(2 * self._interval, MAX_TIMEOUT)
+        self.deadline = now + self._interval
+
+    def finish(self, now: float) -> None:
+        """It is the handshake's last flight: nothing answers it, but the peer may ask for it (:meth:`resend`)."""
+        self.deadline = None
+        self._interval = INITIAL_TIMEOUT / 2
+        self._resend_from = now + self._interval
+
+    def resend(self, now: float) -> list[bytes]:
+        """The peer sent its last flight again, so ours was lost (RFC 6347 section 4.2.4, state FINISHED).
+
+        Anybody can send what looks like that: the answers get rarer, as the peer's timer makes its questions.
+        """
+        if not self.datagrams or now < self._resend_from:
+            return []
+        self._interval = min(2 * self._interval, MAX_TIMEOUT / 2)
+        self._resend_from = now + self._interval
+        return self.datagrams
+
+    def forget(self) -> None:
+        """The peer has got it."""
+        self.datagrams = []
+        self.deadline = None
+
+
+def _identity(records: bytes) -> bytes:
+    """What tells one flight from the next: the first record's content type, and its message's sequence number."""
+    if records[0] == ContentType.HANDSHAKE:
+        return records[:1] + records[RECORD_HEADER_SIZE + 4 : RECORD_HEADER_SIZE + 6]
+    return records[:1]
