@@ -61,6 +61,10 @@ def test_a_section_that_is_bundled_into_another() -> None:
     assert list(bundled.attributes.lines()) == ["a=mid:d", "a=sctp-port:5000", "a=max-message-size:0"]
 
 
+def test_an_answer_to_a_section_without_a_mid_has_none() -> None:
+    assert sdp.build_data_section(None, max_message_size=1, transport=TRANSPORT).mid is None
+
+
 def test_a_bundle_only_section_has_no_transport() -> None:
     media = sdp.build_data_section("d", max_message_size=65536, transport=TRANSPORT, bundle_only=True)
     assert media.port == 0

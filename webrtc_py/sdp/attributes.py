@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import SDPSyntaxError
 from . import grammar
 
 DEFAULT_MAX_MESSAGE_SIZE = 65536
 """What a peer takes that names no ``max-message-size`` (RFC 8841 section 6.1)."""
+
+
+T = TypeVar("T")
 
 
 class Attribute(NamedTuple):
@@ -27,11 +30,12 @@ class Attribute(NamedTuple):
 class Attributes:
     """The attributes of the session part or of one media section, in their order, found by name in constant time."""
 
-    __slots__ = ("_lines", "_values")
+    __slots__ = ("_lines", "_read", "_values")
 
     def __init__(self, lines: Iterable[tuple[str, str | None]] = ()) -> None:
         self._lines: list[Attribute] = []
         self._values: dict[str, list[str | None]] = {}
+        self._read: dict[str, tuple[Any, ...]] = {}  # by name, what `read` made of the values
         for name, value in lines:
             self.add(name, value)
 
@@ -43,11 +47,13 @@ class Attributes:
         added = Attribute(name, value)
         self._lines.append(added)
         self._values.setdefault(name, []).append(value)
+        self._read.pop(name, None)
         return added
 
     def remove(self, name: str) -> None:
         """Takes out every attribute of this name; nothing happens when there is none."""
         if self._values.pop(name, None) is not None:
+            self._read.pop(name, None)
             self._lines = [line for line in self._lines if line.name != name]
 
     def get(self, name: str) -> str | None:
@@ -58,6 +64,21 @@ class Attributes:
     def get_all(self, name: str) -> list[str]:
         """Every value given to the name, in order."""
         return [value for value in self._values.get(name, ()) if value is not None]
+
+    def read(self, name: str, reader: Callable[[str], T]) -> tuple[T, ...]:
+        """Every value of the name as the reader understands it, in order.
+
+        Each is read once: what is asked of hundreds of sections is asked of the same session part again and again.
+        """
+        values = self._read.get(name)
+        if values is None:
+            values = self._read[name] = tuple(map(reader, self.get_all(name)))
+        return values
+
+    def read_first(self, name: str, reader: Callable[[str], T]) -> T | None:
+        """The first value of the name as the reader understands it; None when there is none."""
+        values = self.read(name, reader)
+        return values[0] if values else None
 
     def lines(self) -> Iterator[str]:
         """The text of each, without the line's end."""
@@ -131,12 +152,12 @@ class RemoteCandidate(NamedTuple):
 # RFC 8839 section 5.4: letters, digits, "+" and "/". Browsers take four more that older peers are known to send.
 _ICE_CHARS = re.compile(r"[A-Za-z0-9+/\-=#_]+")
 _TLS_ID = re.compile(r"[A-Za-z0-9+/\-_]{20,255}")
-# Every section inherits these from the session part, so their number multiplies with that of the sections.
+# Every section inherits these from the session part, so what they cost multiplies with the number of sections.
 _INHERITED_LISTS = frozenset(("fingerprint", "ice-options"))
 _MOST_INHERITED = 16
 # No hash function in use has more than 64 bytes.
 _FINGERPRINT = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){0,127}")
-# Every section inherits these from the session part, so their number multiplies with that of the sections.
+# Every section inherits these from the session part, so what they cost multiplies with the number of sections.
 _INHERITED_LISTS = frozenset(("fingerprint", "ice-options"))
 _MOST_OF_INHERITED_LISTS = 16
 

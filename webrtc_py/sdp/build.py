@@ -39,7 +39,7 @@ def add_group(session: Session, semantics: str, mids: Iterable[str]) -> None:
 
 
 def build_data_section(
-    mid: str,
+    mid: str | None,
     *,
     max_message_size: int,
     transport: TransportDescription | None,
@@ -49,14 +49,16 @@ def build_data_section(
 ) -> Media:
     """The section of the data channels (RFC 8841, RFC 8829 section 5.2.1).
 
-    ``max_message_size`` is in bytes, 0 for any. ``transport`` is None in a section that is bundled into another, which
-    carries no transport attributes of its own; ``bundle_only`` sections have none either, and port 0.
-    ``protocol`` repeats the offer's in an answer (RFC 8841 section 10.3).
+    ``mid`` is None in the answer to a section that has none (RFC 8829 section 5.3.1). ``max_message_size`` is in bytes,
+    0 for any. ``transport`` is None in a section that is bundled into another, which carries no transport attributes of
+    its own; ``bundle_only`` sections have none either, and port 0. ``protocol`` repeats the offer's in an answer
+    (RFC 8841 section 10.3).
     """
     legacy = protocol == LEGACY_DATA_PROTOCOL
     media = Media("application", _NO_PORT, protocol, [str(sctp_port) if legacy else DATA_FORMAT])
     media.connections.append(Connection())
-    media.attributes.add("mid", mid)
+    if mid is not None:
+        media.attributes.add("mid", mid)
     if legacy:
         media.attributes.add("sctpmap", f"{sctp_port} {DATA_FORMAT} {_LEGACY_STREAMS}")
     else:

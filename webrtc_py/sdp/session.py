@@ -28,10 +28,10 @@ from . import grammar
 from .attributes import Attributes, Direction, Group, RemoteCandidate, Setup
 from .lines import Bandwidth, Connection, Origin, Timing
 
-# A description larger than a megabyte is an attack: a conference of a hundred in one description has some 300 KiB.
+# Characters. A browser's offer of audio, video and data has 7 thousand, so there is room for a large conference.
 MAX_SIZE = 1 << 20
-# Each section may cost a transport above; the largest conferences known put some hundred sections into one connection.
-MAX_MEDIA_SECTIONS = 2048
+# Each section costs work and memory in the layers above. A conference takes two for each participant.
+MAX_MEDIA_SECTIONS = 1024
 
 _LINE_TYPES = "vosiuepcbtrzkam"
 _TIME_UNITS = frozenset("dhms")
@@ -54,33 +54,29 @@ class _Part:
 
     @property
     def ice_ufrag(self) -> str | None:
-        value = self.attributes.get("ice-ufrag")
-        return None if value is None else attribute.read_ice_ufrag(value)
+        return self.attributes.read_first("ice-ufrag", attribute.read_ice_ufrag)
 
     @property
     def ice_pwd(self) -> str | None:
-        value = self.attributes.get("ice-pwd")
-        return None if value is None else attribute.read_ice_pwd(value)
+        return self.attributes.read_first("ice-pwd", attribute.read_ice_pwd)
 
     @property
     def ice_options(self) -> frozenset[str]:
         """``trickle``, ``ice2``, ``renomination``, ... (RFC 8839 section 5.6)."""
-        return frozenset(chain.from_iterable(map(attribute.read_ice_options, self.attributes.get_all("ice-options"))))
+        return frozenset(chain.from_iterable(self.attributes.read("ice-options", attribute.read_ice_options)))
 
     @property
     def fingerprints(self) -> tuple[tuple[str, str], ...]:
         """Pairs of hash function ("sha-256") and digest ("AB:CD:..."). Which are good enough, the dtls package says."""
-        return tuple(map(attribute.read_fingerprint, self.attributes.get_all("fingerprint")))
+        return self.attributes.read("fingerprint", attribute.read_fingerprint)
 
     @property
     def setup(self) -> Setup | None:
-        value = self.attributes.get("setup")
-        return None if value is None else attribute.read_setup(value)
+        return self.attributes.read_first("setup", attribute.read_setup)
 
     @property
     def tls_id(self) -> str | None:
-        value = self.attributes.get("tls-id")
-        return None if value is None else attribute.read_tls_id(value)
+        return self.attributes.read_first("tls-id", attribute.read_tls_id)
 
     @property
     def direction(self) -> Direction | None:
@@ -105,8 +101,7 @@ class Media(_Part):
 
     @property
     def mid(self) -> str | None:
-        value = self.attributes.get("mid")
-        return None if value is None else attribute.read_mid(value)
+        return self.attributes.read_first("mid", attribute.read_mid)
 
     @property
     def bundle_only(self) -> bool:
@@ -125,8 +120,7 @@ class Media(_Part):
 
     @property
     def remote_candidates(self) -> tuple[RemoteCandidate, ...]:
-        lines = map(attribute.read_remote_candidates, self.attributes.get_all("remote-candidates"))
-        return tuple(chain.from_iterable(lines))
+        return tuple(chain.from_iterable(self.attributes.read("remote-candidates", attribute.read_remote_candidates)))
 
     @property
     def ice_mismatch(self) -> bool:
@@ -160,14 +154,13 @@ class Media(_Part):
         """None when it is missing, which makes the section invalid (RFC 8841 section 5.1); 0 refuses SCTP."""
         if self.protocol == LEGACY_DATA_PROTOCOL:
             return attribute.read_sctp_port(self.formats[0])
-        value = self.attributes.get("sctp-port")
-        return None if value is None else attribute.read_sctp_port(value)
+        return self.attributes.read_first("sctp-port", attribute.read_sctp_port)
 
     @property
     def max_message_size(self) -> int:
         """The largest message, in bytes, that the description's author takes; 0 is any (RFC 8841 section 6.1)."""
-        value = self.attributes.get("max-message-size")
-        return attribute.DEFAULT_MAX_MESSAGE_SIZE if value is None else attribute.read_max_message_size(value)
+        size = self.attributes.read_first("max-message-size", attribute.read_max_message_size)
+        return attribute.DEFAULT_MAX_MESSAGE_SIZE if size is None else size
 
     def _lines(self) -> Iterator[str]:
         port = str(self.port) if self.port_count == 1 else f"{self.port}/{self.port_count}"
@@ -194,7 +187,7 @@ class Session(_Part):
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        return tuple(map(Group.parse, self.attributes.get_all("group")))
+        return self.attributes.read("group", Group.parse)
 
     @property
     def bundle_groups(self) -> tuple[Group, ...]:
