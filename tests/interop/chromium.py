@@ -33,11 +33,6 @@ FLAGS = [
 ]
 
 
-def find() -> str | None:
-    """The path of the installed browser, or None."""
-    return shutil.which("chromium")
-
-
 class Summary(NamedTuple):
     """What a message was, without carrying 256 KiB through the browser's debugging port."""
 
@@ -208,8 +203,7 @@ class BrowserPeer:
 class Chromium:
     """The browser process. ``run`` runs a test's coroutine on the loop that the browser's driver lives on."""
 
-    def __init__(self, executable: str) -> None:
-        self._executable = executable
+    def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._playwright: Playwright | None = None
         self._browser: Browser | None = None
@@ -226,7 +220,7 @@ class Chromium:
 
     async def _start(self) -> None:
         self._playwright = await async_playwright().start()
-        self._browser = await self._playwright.chromium.launch(executable_path=self._executable, args=FLAGS)
+        self._browser = await self._playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
 
     async def peer(self, *, mdns: bool = True, **configuration: Any) -> BrowserPeer:
         """A new page's RTCPeerConnection(configuration).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,21 +11,16 @@ import pytest
 
 from webrtc_py import DataChannel, ICECandidate, PeerConnection
 
-from .chromium import BrowserChannel, BrowserPeer, Chromium, content, find, summary
+from .chromium import BrowserChannel, BrowserPeer, Chromium, content, summary
 
-pytestmark = [pytest.mark.interop, pytest.mark.realtime]
+pytestmark = [pytest.mark.interop, pytest.mark.realtime, pytest.mark.needs("chromium")]
 
 SIZES = (0, 1, 1024, 16 * 1024, 64 * 1024, 256 * 1024)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    executable = find()
-    if executable is None:
-        if "CI" in os.environ:
-            pytest.fail("chromium is not installed, and CI must run these tests")
-        pytest.skip("chromium is not installed (apt-get install chromium)")
-    browser = Chromium(executable)
+    browser = Chromium()
     browser.start()
     yield browser
     browser.stop()
