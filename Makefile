@@ -16,7 +16,7 @@ help:
 	@echo "make check         format, lint, types, import contracts, the standards' checklist"
 	@echo "make interop       only the tests against Chromium, aiortc and coturn, and over network namespaces"
 	@echo "make bench         side by side with aiortc"
-	@echo "make fuzz          the parsers' properties for longer; FUZZ_SECONDS=60 for each"
+	@echo "make fuzz          the parsers' properties for longer: FUZZ_SECONDS=300 for all together"
 	@echo "make clean         remove the environment and what tools left"
 
 demo: $(VENV)/.installed
@@ -42,7 +42,7 @@ bench: $(VENV)/.installed-dev
 	$(RUN) -m benchmarks $(ARGS)
 
 fuzz: $(VENV)/.installed-dev
-	$(RUN) tests/fuzz/run.py $(ARGS)
+	$(RUN) -m pytest -p tests.fuzz.plugin --verbose --tb=short $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
