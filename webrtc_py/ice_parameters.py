@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import ArgumentTypeError, InvalidAccessError
@@ -32,7 +32,7 @@ class ICEServer:
         for url in urls:
             if url.is_turn and not (self.username and self.credential):
                 raise InvalidAccessError(f"{url} needs a username and a credential")
-        return urls
+        return [replace(url, username=self.username, password=self.credential) for url in urls]
 
 
 @dataclass(slots=True)

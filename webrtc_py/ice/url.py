@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import URLSyntaxError
 
@@ -27,6 +27,9 @@ class ServerURL:
     """A name or a numeric address, an IPv6 one without brackets."""
     port: int
     transport: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    """With ``username``, for a TURN server. A URL's text never holds them."""
 
     @property
     def is_turn(self) -> bool:

@@ -1,0 +1,513 @@
+"""The TURN client against a server that can be told to misbehave, with the clock in hand."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.turn_server import FakeTurnServer
+from webrtc_py.ice import stun
+from webrtc_py.ice.retransmission import Retransmission
+from webrtc_py.ice.turn import Allocated, AllocationFailed, Closed, PermissionRefused, TurnClient, TurnEvent
+
+PEER = ("192.0.2.77", 5000)
+OTHER_PORT = ("192.0.2.77", 5001)
+
+
+def make_client(password: str = "secret", *, family: int = 4, reliable: bool = False) -> TurnClient:
+    numbers = count(1)
+    return TurnClient(
+        username="user",
+        password=password,
+        family=family,
+        reliable=reliable,
+        make_transaction_id=lambda: next(numbers).to_bytes(12, "big"),
+    )
+
+
+class Exchange:
+    """A client and a server; ``now`` moves by hand."""
+
+    def __init__(
+        self, client: TurnClient | None = None, server: FakeTurnServer | None = None, *, start: float = 1000.0
+    ) -> None:
+        self.client = client or make_client()
+        self.server = server or FakeTurnServer()
+        self.now = start
+        self.is_cut = False
+        self.events: list[TurnEvent] = []
+        self.sent: list[tuple[float, bytes]] = []
+
+    def flush(self) -> None:
+        """Pass messages to and fro until nobody has any more to say."""
+        while messages := self.client.datagrams_to_send(self.now):
+            for message in messages:
+                self.sent.append((self.now, message))
+                if self.is_cut:
+                    continue
+                for answer in self.server.receive(message):
+                    self.client.receive(answer, self.now)
+        self.events += self.client.events()
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, from deadline to deadline."""
+        end = self.now + seconds
+        for _ in range(10_000):
+            due = self.client.next_timeout()
+            if due is None or due > end:
+                break
+            self.now = max(self.now, due)
+            self.client.handle_timeout(self.now)
+            self.flush()
+        else:
+            raise AssertionError("the client's timers do not advance")
+        self.now = end
+
+    def allocate(self) -> Exchange:
+        self.client.allocate(self.now)
+        self.flush()
+        return self
+
+    def send(self, data: bytes, peer: tuple[str, int] = PEER) -> None:
+        message = self.client.send(data, peer, self.now)
+        if message is not None:
+            self.server.receive(message)
+        self.flush()
+
+    def methods(self) -> list[str]:
+        return [stun.parse_message(data).message_method.name for _, data in self.sent if data[0] & 0xC0 == 0]
+
+
+@pytest.mark.row("STN-05")
+def test_requests_are_sent_again_by_the_standards_schedule() -> None:
+    schedule = Retransmission(100.0)
+    times = [0.0]
+    while not schedule.is_over(schedule.due):
+        now = schedule.due
+        assert schedule.is_due(now)
+        times.append(now - 100.0)
+    assert times == [0, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5]
+    assert schedule.deadline == 139.5
+
+
+def test_nothing_is_sent_again_over_tcp() -> None:
+    schedule = Retransmission(0.0, reliable=True)
+    assert schedule.due == 39.5
+    assert not schedule.is_due(39.0)
+
+
+@pytest.mark.row("TRN-01", "TRN-02")
+def test_allocation_with_credentials() -> None:
+    exchange = Exchange().allocate()
+    assert exchange.events == [Allocated(("203.0.113.9", 50000), ("198.51.100.7", 40000))]
+    assert exchange.methods() == ["ALLOCATE", "ALLOCATE"]
+    first, second = exchange.server.log
+    assert "USERNAME" not in first.attributes
+    assert first.attributes["REQUESTED-TRANSPORT"] == 17 << 24
+    assert second.attributes["USERNAME"] == "user"
+    assert second.attributes["REALM"] == "example.org"
+    assert first.transaction_id != second.transaction_id
+
+
+@pytest.mark.row("TRN-08")
+def test_ipv6_relays_are_asked_for_by_their_family() -> None:
+    server = FakeTurnServer(relayed=("2001:db8::9", 50000))
+    exchange = Exchange(make_client(family=6), server).allocate()
+    assert server.log[0].attributes["REQUESTED-ADDRESS-FAMILY"] == 2
+    assert isinstance(exchange.events[0], Allocated)
+    ipv4 = Exchange().allocate()
+    assert "REQUESTED-ADDRESS-FAMILY" not in ipv4.server.log[0].attributes
+
+
+def test_an_address_of_the_wrong_family_is_no_allocation() -> None:
+    exchange = Exchange(make_client(family=6)).allocate()
+    [event] = exchange.events
+    assert isinstance(event, AllocationFailed)
+    assert "not IPv6" in event.reason
+
+
+@pytest.mark.row("TRN-02", "TRN-15")
+def test_a_wrong_password_fails_at_the_second_refusal() -> None:
+    exchange = Exchange(make_client("wrong")).allocate()
+    [event] = exchange.events
+    assert isinstance(event, AllocationFailed)
+    assert event.error_code == 401
+    assert exchange.methods() == ["ALLOCATE", "ALLOCATE"]
+    exchange.run(1000)
+    assert len(exchange.sent) == 2
+
+
+@pytest.mark.row("TRN-02", "TRN-15")
+@pytest.mark.parametrize("code", [401, 438])
+def test_a_server_that_never_stops_challenging_is_given_up(code: int) -> None:
+    server = FakeTurnServer()
+    numbers = count()
+
+    def challenge(request: stun.Message) -> stun.Message:
+        server.nonce = b"n" * 700 + str(next(numbers)).encode()
+        server.realm = f"realm {next(numbers)}" + "r" * 700
+        return server.challenge(request, code)
+
+    server.answers[stun.Method.ALLOCATE] = challenge
+    exchange = Exchange(server=server).allocate()
+    [event] = exchange.events
+    assert isinstance(event, AllocationFailed)
+    assert event.error_code == code
+    assert len(exchange.sent) == 4
+
+
+@pytest.mark.row("TRN-02")
+def test_a_stale_nonce_is_replaced() -> None:
+    exchange = Exchange().allocate()
+    exchange.server.nonce = b"nonce-2"
+    exchange.client.permit(PEER[0], exchange.now)
+    exchange.client.permit("192.0.2.78", exchange.now)
+    exchange.flush()
+    assert exchange.server.permissions == {PEER[0], "192.0.2.78"}
+    assert exchange.server.requests["CREATE_PERMISSION"] == 4
+
+
+@pytest.mark.row("TRN-02")
+@pytest.mark.parametrize("code", [400, 403, 437, 440, 442, 486, 508])
+def test_refusals_are_told_with_code_and_reason(code: int) -> None:
+    server = FakeTurnServer()
+
+    def refuse(request: stun.Message) -> stun.Message:
+        if "USERNAME" not in request.attributes:
+            return server.challenge(request)
+        return server.error(request, code, signed=True)
+
+    server.answers[stun.Method.ALLOCATE] = refuse
+    exchange = Exchange(server=server).allocate()
+    assert exchange.events == [AllocationFailed(code, f"reason {code}")]
+
+
+@pytest.mark.row("TRN-02")
+def test_an_alternate_server_is_told() -> None:
+    server = FakeTurnServer()
+    alternate = ("203.0.113.10", 3479)
+    server.answers[stun.Method.ALLOCATE] = lambda request: server.error(request, 300, {"ALTERNATE-SERVER": alternate})
+    exchange = Exchange(server=server).allocate()
+    assert exchange.events == [AllocationFailed(300, "reason 300", alternate)]
+
+
+@pytest.mark.row("TRN-15")
+def test_unsigned_answers_to_signed_requests_count_for_nothing() -> None:
+    server = FakeTurnServer()
+
+    def forge(request: stun.Message) -> stun.Message:
+        if "USERNAME" not in request.attributes:
+            return server.challenge(request)
+        return server.success(
+            request,
+            {"XOR-RELAYED-ADDRESS": PEER, "XOR-MAPPED-ADDRESS": PEER, "LIFETIME": 600},
+            signed=False,
+        )
+
+    server.answers[stun.Method.ALLOCATE] = forge
+    exchange = Exchange(server=server).allocate()
+    assert exchange.events == []
+    server.answers.clear()
+    exchange.run(1.0)  # the retransmission is answered honestly
+    assert isinstance(exchange.events[0], Allocated)
+
+
+@pytest.mark.row("TRN-15")
+def test_an_unsigned_refusal_says_why_when_nothing_better_comes() -> None:
+    server = FakeTurnServer()
+
+    def refuse(request: stun.Message) -> stun.Message:
+        return server.error(request, 486) if "USERNAME" in request.attributes else server.challenge(request)
+
+    server.answers[stun.Method.ALLOCATE] = refuse
+    exchange = Exchange(server=server).allocate()
+    assert exchange.events == []
+    exchange.run(40)
+    assert exchange.events == [AllocationFailed(486, "reason 486")]
+    over_tcp = Exchange(make_client(reliable=True), server).allocate()
+    assert over_tcp.events == [AllocationFailed(486, "reason 486")]
+
+
+@pytest.mark.row("TRN-15")
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"XOR-RELAYED-ADDRESS": PEER, "LIFETIME": 600},
+        {"XOR-MAPPED-ADDRESS": PEER, "LIFETIME": 600},
+        {"XOR-RELAYED-ADDRESS": PEER, "XOR-MAPPED-ADDRESS": PEER},
+        {"XOR-RELAYED-ADDRESS": PEER, "XOR-MAPPED-ADDRESS": PEER, "LIFETIME": 0},
+    ],
+)
+def test_an_allocation_that_lacks_something_is_none(attributes: dict[str, object]) -> None:
+    server = FakeTurnServer()
+    server.answers[stun.Method.ALLOCATE] = lambda request: server.success(request, dict(attributes))
+    [event] = Exchange(server=server).allocate().events
+    assert isinstance(event, AllocationFailed)
+
+
+@pytest.mark.row("TRN-02")
+def test_a_silent_server_ends_in_701() -> None:
+    exchange = Exchange()
+    exchange.is_cut = True
+    exchange.client.allocate(exchange.now, timeout=5.0)
+    exchange.flush()
+    exchange.run(4.9)
+    assert exchange.events == []
+    assert [round(at - 1000, 1) for at, _ in exchange.sent] == [0, 0.5, 1.5, 3.5]
+    exchange.run(0.2)
+    assert exchange.events == [AllocationFailed(701, "the server does not answer")]
+    assert exchange.client.next_timeout() is None
+
+
+@pytest.mark.row("TRN-03", "ICE-10")
+def test_the_allocation_is_refreshed_a_minute_before_it_ends() -> None:
+    exchange = Exchange().allocate()
+    exchange.run(539)
+    assert exchange.server.requests["REFRESH"] == 0
+    exchange.run(2)
+    assert exchange.server.requests["REFRESH"] == 1
+    exchange.run(3600)
+    assert exchange.server.requests["REFRESH"] == 7
+    assert len(exchange.events) == 1
+
+
+@pytest.mark.row("TRN-03")
+def test_a_short_lifetime_is_refreshed_at_half() -> None:
+    exchange = Exchange(server=FakeTurnServer(lifetime=20)).allocate()
+    exchange.run(11)
+    assert exchange.server.requests["REFRESH"] == 1
+
+
+@pytest.mark.row("TRN-03")
+def test_lost_refreshes_are_repeated_while_the_allocation_lives() -> None:
+    exchange = Exchange().allocate()
+    exchange.is_cut = True
+    exchange.run(585)
+    exchange.is_cut = False
+    exchange.run(14)
+    assert exchange.server.requests["REFRESH"] >= 1
+    assert len(exchange.events) == 1
+    exchange.is_cut = True
+    exchange.run(700)
+    assert isinstance(exchange.events[1], AllocationFailed)
+    assert exchange.client.next_timeout() is None
+
+
+@pytest.mark.row("TRN-09")
+@pytest.mark.parametrize("act", [lambda e: e.client.permit(PEER[0], e.now), lambda e: e.client.bind(PEER, e.now)])
+def test_a_server_that_forgot_the_allocation_ends_it(act: Callable[[Exchange], None]) -> None:
+    exchange = Exchange().allocate()
+    exchange.server.allocated = False
+    act(exchange)
+    exchange.flush()
+    assert exchange.events[1] == AllocationFailed(437, "reason 437")
+    exchange.send(b"x")
+    assert exchange.server.to_peers == []
+
+
+@pytest.mark.row("TRN-03")
+def test_close_deletes_the_allocation() -> None:
+    exchange = Exchange().allocate()
+    exchange.client.close(exchange.now)
+    exchange.flush()
+    assert not exchange.server.allocated
+    assert exchange.events[-1] == Closed()
+    assert exchange.client.next_timeout() is None
+
+
+@pytest.mark.row("TRN-03")
+def test_close_while_the_allocation_is_on_its_way_deletes_it_too() -> None:
+    exchange = Exchange()
+    exchange.client.allocate(exchange.now)
+    [unsigned] = exchange.client.datagrams_to_send(exchange.now)
+    exchange.client.receive(exchange.server.receive(unsigned)[0], exchange.now)
+    [signed] = exchange.client.datagrams_to_send(exchange.now)
+    answer = exchange.server.receive(signed)[0]
+    assert exchange.server.allocated
+    exchange.client.close(exchange.now)
+    exchange.client.receive(answer, exchange.now)
+    exchange.flush()
+    assert not exchange.server.allocated
+    assert exchange.events == [Closed()]
+
+
+@pytest.mark.row("TRN-03")
+def test_close_waits_a_second_for_a_silent_server() -> None:
+    exchange = Exchange().allocate()
+    exchange.is_cut = True
+    exchange.client.close(exchange.now)
+    exchange.flush()
+    exchange.run(0.9)
+    assert exchange.events[-1] != Closed()
+    exchange.run(0.2)
+    assert exchange.events[-1] == Closed()
+
+
+@pytest.mark.row("TRN-04", "ICE-23")
+def test_permissions_come_before_data_and_are_kept_alive() -> None:
+    exchange = Exchange().allocate()
+    message = exchange.client.send(b"check", PEER, exchange.now)
+    assert message is None
+    assert exchange.server.to_peers == []
+    exchange.flush()
+    assert exchange.server.to_peers == [(b"check", PEER)]
+    exchange.run(1000)
+    # At 0, 240, 480, 720 and 960 s: never 300 s apart.
+    assert exchange.server.requests["CREATE_PERMISSION"] == 5
+    exchange.send(b"later", OTHER_PORT)  # a permission is for a host, whatever the port
+    assert exchange.server.requests["CREATE_PERMISSION"] == 5
+    assert exchange.server.to_peers[-1] == (b"later", OTHER_PORT)
+
+
+@pytest.mark.row("TRN-04")
+def test_a_refused_permission_is_told_and_nothing_is_sent() -> None:
+    exchange = Exchange().allocate()
+    server = exchange.server
+    server.answers[stun.Method.CREATE_PERMISSION] = lambda request: server.error(request, 403, signed=True)
+    exchange.send(b"x")
+    assert exchange.events[1:] == [PermissionRefused(PEER[0], 403, "reason 403")]
+    exchange.send(b"y")
+    assert server.requests["CREATE_PERMISSION"] == 1
+    assert server.to_peers == []
+    assert "SEND" not in exchange.methods()
+
+
+def test_what_waits_for_a_permission_is_bounded() -> None:
+    exchange = Exchange().allocate()
+    for number in range(50):
+        exchange.client.send(bytes([number]), PEER, exchange.now)
+    exchange.flush()
+    assert [data for data, _ in exchange.server.to_peers] == [bytes([number]) for number in range(8)]
+    assert exchange.client.dropped == 42
+
+
+def test_the_number_of_peers_is_bounded() -> None:
+    exchange = Exchange().allocate()
+    for number in range(300):
+        exchange.client.send(b"x", (f"10.0.{number // 250}.{number % 250}", 1), exchange.now)
+    exchange.flush()
+    assert exchange.server.requests["CREATE_PERMISSION"] == 128
+
+
+@pytest.mark.row("TRN-05")
+@pytest.mark.parametrize("size", [1, 3, 4, 1200, 65000])
+def test_indications_carry_data_both_ways(size: int) -> None:
+    exchange = Exchange().allocate()
+    data = bytes(range(256)) * (size // 256 + 1)
+    data = data[:size]
+    exchange.send(data)
+    assert exchange.server.to_peers == [(data, PEER)]
+    arrived = exchange.server.from_peer(data, PEER)
+    assert arrived is not None
+    assert exchange.client.receive(arrived, exchange.now) == (data, PEER)
+
+
+@pytest.mark.row("TRN-06")
+def test_a_channel_is_bound_in_the_background_and_kept() -> None:
+    exchange = Exchange().allocate()
+    exchange.send(b"before")
+    exchange.client.bind(PEER, exchange.now)
+    exchange.client.bind(PEER, exchange.now)
+    assert exchange.client.channel_number(PEER) is None
+    exchange.flush()
+    assert exchange.client.channel_number(PEER) == 0x4000
+    assert exchange.server.requests["CHANNEL_BIND"] == 1
+    message = exchange.client.send(b"after", PEER, exchange.now)
+    assert message == b"\x40\x00\x00\x05after"
+    exchange.run(1000)
+    assert exchange.server.requests["CHANNEL_BIND"] == 5
+    exchange.client.bind(OTHER_PORT, exchange.now)
+    exchange.flush()
+    assert exchange.client.channel_number(OTHER_PORT) == 0x4001
+
+
+@pytest.mark.row("TRN-06")
+def test_a_channel_that_cannot_be_renewed_falls_back_and_keeps_its_number() -> None:
+    exchange = Exchange().allocate()
+    exchange.send(b"before")
+    exchange.client.bind(PEER, exchange.now)
+    exchange.flush()
+    server = exchange.server
+    server.answers[stun.Method.CHANNEL_BIND] = lambda request: server.error(request, 508, signed=True)
+    exchange.run(245)
+    assert exchange.client.channel_number(PEER) is None
+    exchange.send(b"by indication")
+    assert server.to_peers[-1] == (b"by indication", PEER)
+    # What the peer sends on the number is still understood, and no other peer gets it.
+    arrived = exchange.client.receive(b"\x40\x00\x00\x02hi", exchange.now)
+    assert arrived == (b"hi", PEER)
+    server.answers.clear()
+    exchange.run(20)
+    assert exchange.client.channel_number(PEER) == 0x4000
+
+
+def test_channel_numbers_end_and_indications_go_on() -> None:
+    exchange = Exchange().allocate()
+    for port in range(1, 0x1003):
+        exchange.client.bind((PEER[0], port), exchange.now)
+    exchange.flush()
+    assert exchange.client.channel_number((PEER[0], 0x1000)) == 0x4FFF
+    assert exchange.client.channel_number((PEER[0], 0x1001)) is None
+    exchange.send(b"x", (PEER[0], 0x1001))
+    assert exchange.server.to_peers == [(b"x", (PEER[0], 0x1001))]
+
+
+@pytest.mark.row("TRN-07")
+def test_channel_data_may_be_padded_and_its_length_is_not() -> None:
+    exchange = Exchange().allocate()
+    exchange.client.bind(PEER, exchange.now)
+    exchange.flush()
+    receive = exchange.client.receive
+    assert receive(b"\x40\x00\x00\x03abc", exchange.now) == (b"abc", PEER)
+    assert receive(b"\x40\x00\x00\x03abc\x00", exchange.now) == (b"abc", PEER)
+    for bad in (b"\x40", b"\x40\x00\x00", b"\x40\x00\x00\x00", b"\x40\x00\x00\x04abc", b"\x40\x01\x00\x01a"):
+        assert receive(bad, exchange.now) is None
+    assert exchange.client.dropped == 5
+
+
+def test_data_from_hosts_without_a_permission_is_dropped() -> None:
+    exchange = Exchange().allocate()
+    attributes = {"XOR-PEER-ADDRESS": PEER, "DATA": b"boo"}
+    data = bytes(stun.Message(stun.Method.DATA, stun.Class.INDICATION, bytes(12), attributes))
+    assert exchange.client.receive(data, exchange.now) is None
+    exchange.client.permit(PEER[0], exchange.now)
+    assert exchange.client.receive(data, exchange.now) == (b"boo", PEER)
+
+
+@pytest.mark.row("TRN-16")
+def test_credentials_are_in_no_log_line_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    exchange = Exchange(make_client("hunter2")).allocate()
+    exchange.run(100)
+    text = caplog.text + repr(exchange.events) + repr(exchange.client)
+    assert "hunter2" not in text
+
+
+@pytest.mark.row("TRN-15")
+@given(st.binary(min_size=1, max_size=100))
+def test_any_bytes_from_the_server_are_taken_or_dropped(data: bytes) -> None:
+    exchange = Exchange().allocate()
+    exchange.client.bind(PEER, exchange.now)
+    exchange.flush()
+    received = exchange.client.receive(data, exchange.now)
+    assert received is None or received[1] == PEER
+
+
+@pytest.mark.row("TRN-15")
+@given(st.sampled_from(list(stun.Method)), st.sampled_from(list(stun.Class)), st.binary(max_size=60))
+def test_stun_with_any_attributes_is_taken_or_dropped(method: stun.Method, kind: stun.Class, body: bytes) -> None:
+    exchange = Exchange()
+    exchange.client.allocate(exchange.now)
+    [request] = exchange.client.datagrams_to_send(exchange.now)
+    body += bytes(-len(body) % 4)
+    header = struct.pack("!HHI", method | kind, len(body), 0x2112A442)
+    exchange.client.receive(header + request[8:20] + body, exchange.now)
+    exchange.flush()
+    exchange.run(50)
