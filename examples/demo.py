@@ -56,7 +56,7 @@ class Signalling:
 def new_peer_connection(signalling: Signalling, say: Say) -> PeerConnection:
     """A connection that sends its candidates as they are found, and says what happens to it."""
     settings = SettingEngine()
-    addresses = [ip.ip if ip.is_IPv4 else ip.ip[0] for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    addresses = [str(ip.ip if ip.is_IPv4 else ip.ip[0]) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
     if not any(not address.startswith(("127.", "::1", "fe80:")) for address in addresses):
         say("no network but loopback: using that")
         settings.set_include_loopback_candidate(True)

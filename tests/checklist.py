@@ -72,8 +72,8 @@ def main() -> int:
     rows = read_rows((TESTS / "checklist.txt").read_text())
     marks: dict[str, list[str]] = defaultdict(list)
     for path in sorted(TESTS.rglob("test_*.py")):
-        for identity, line in read_marks(path):
-            marks[identity].append(f"{path.relative_to(TESTS.parent)}:{line}")
+        for identity, number in read_marks(path):
+            marks[identity].append(f"{path.relative_to(TESTS.parent)}:{number}")
     wrong = check(rows, marks)
     if options.verbose:
         for row in rows.values():

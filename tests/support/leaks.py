@@ -7,11 +7,9 @@ import os
 import threading
 import traceback
 from asyncio.base_events import BaseEventLoop
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Generator
+from typing import Any
 from weakref import WeakSet
-
-T = TypeVar("T")
 
 # How often the loop turns after the test's end, for what closes in its next turns: transports, cancelled tasks.
 _TURNS_TO_SETTLE = 20
@@ -54,7 +52,7 @@ class Watch:
         for task in list(self._tasks):
             if not task.done():
                 found.append(f"task left: {task!r}")
-            elif not task.cancelled() and task._log_traceback:  # type: ignore[attr-defined]
+            elif not task.cancelled() and task._log_traceback:
                 error = task.exception()
                 found.append(f"exception that nobody took, of {task.get_name()}: {_text(error)}")
         for timer in self._loop._scheduled:  # type: ignore[attr-defined]
@@ -84,14 +82,17 @@ class Watch:
             self._loop.run_forever()
 
     def _watched_sockets(self) -> list[str]:
-        selector = getattr(self._loop, "_selector", None)
+        selector: Any = getattr(self._loop, "_selector", None)
         watched = selector.get_map().values() if hasattr(selector, "get_map") else ()
         own = getattr(self._loop, "_ssock", None)  # the loop's pipe to itself
         return [f"socket watched: {key!r}" for key in watched if own is None or key.fd != own.fileno()]
 
     def _make_task(
-        self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], **options: Any
-    ) -> asyncio.Task[T]:
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+        **options: Any,
+    ) -> asyncio.Task[Any]:
         task = asyncio.Task(coroutine, loop=loop, **options)
         self._tasks.add(task)
         return task

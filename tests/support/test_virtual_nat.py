@@ -9,6 +9,7 @@ import pytest
 from webrtc_py.runtime.network import Address
 from webrtc_py.train import Train
 
+from .virtual_host import VirtualSocket
 from .virtual_loop import run
 from .virtual_nat import NATKind
 from .virtual_network import VirtualNetwork
@@ -29,16 +30,16 @@ class Neighbourhood:
             carol.bind("192.0.2.3", 1),
         )
         self.sockets = [self.inner, self.neighbour, self.bob, self.bob_too, self.carol]
-        self.seen: list[tuple[object, Address]] = []
+        self.seen: list[Address] = []
         for socket in self.sockets:
-            socket.set_receiver(lambda train, source, now, socket=socket: self.seen.append((socket, source)))
+            socket.set_receiver(lambda train, source, now: self.seen.append(source))
 
-    async def send(self, sender: object, destination: Address) -> Address | None:
+    async def send(self, sender: VirtualSocket, destination: Address) -> Address | None:
         """The source that the receiver sees, or None when the datagram does not arrive."""
         self.seen.clear()
-        sender.send(Train.of(b"hello"), destination)  # type: ignore[attr-defined]
+        sender.send(Train.of(b"hello"), destination)
         await asyncio.sleep(0.1)
-        return self.seen[0][1] if self.seen else None
+        return self.seen[0] if self.seen else None
 
     async def close(self) -> None:
         for socket in self.sockets:

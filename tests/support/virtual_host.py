@@ -132,7 +132,7 @@ class VirtualHost:
         source = (self.default_address(address[0]), self._free_port(self.default_address(address[0])))
         segment = self.segment_of(source[0])
         network, loop = self.network, asyncio.get_running_loop()
-        route = segment and network.leave("tcp", Route(segment, source, address), loop.time())
+        route = None if segment is None else network.leave("tcp", Route(segment, source, address), loop.time())
         if route is None:
             await asyncio.sleep(_TCP_CONNECT_TIMEOUT)
             raise TimeoutError(errno.ETIMEDOUT, f"{address} does not answer")

@@ -254,12 +254,13 @@ class VirtualNetwork:
     def link_to(self, sender: VirtualHost | None, protocol: str, route: Route) -> Link:
         """The link that a packet takes: by its sender, and by the host behind the routers in front of it."""
         node: VirtualHost | NAT = route.segment.nodes[route.destination[0]]
-        destination: Address | None = route.destination
+        destination = route.destination
         while isinstance(node, NAT):
-            destination = node.inside_of(protocol, destination)
-            if destination is None or destination[0] not in node.inside.nodes:
+            inside = node.inside_of(protocol, destination)
+            if inside is None or inside[0] not in node.inside.nodes:
                 break
-            node = node.inside.nodes[destination[0]]
+            destination = inside
+            node = node.inside.nodes[inside[0]]
         return self._link(sender.name if sender else "", node.name)
 
     def _hairpin(self, protocol: str, route: Route, nat: NAT) -> Route | None:
