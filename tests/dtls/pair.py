@@ -20,7 +20,7 @@ Fate = Callable[[bool, int, bytes], Sequence[float]]
 def make_connection(
     role: DTLSRole,
     certificate: Certificate = CERTIFICATE,
-    remote_fingerprints: Sequence[Fingerprint] | None = CERTIFICATE.get_fingerprints(),  # noqa: B008
+    remote_fingerprints: Sequence[Fingerprint] | None = CERTIFICATE.get_fingerprints(),
     **options: float,
 ) -> Connection:
     return Connection(

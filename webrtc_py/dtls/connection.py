@@ -256,6 +256,11 @@ class Connection:
 
     def _trains(self, lengths: list[int]) -> list[Train]:
         """The plaintexts, which lie one behind the other in ``opened``, as trains of equal segments."""
+        if not lengths:
+            return []
+        size, equal = lengths[0], lengths.count(lengths[0])
+        if equal == len(lengths) or (equal == len(lengths) - 1 and lengths[-1] < size):
+            return [Train(self._opened[: sum(lengths)], size)]
         trains: list[Train] = []
         index = position = 0
         while index < len(lengths):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from .record import RECORD_HEADER_SIZE, ContentType, cut_flight
 
 # RFC 6347 section 4.2.4.1 starts at a second, RFC 9147 section 5.8.2 allows less where a second hurts, and libwebrtc
-# starts at 50 ms. A flight is one datagram or two, and sent twice too often on a path whose round trip is half a second.
+# starts at 50 ms. A flight is a datagram or two, and sent twice too often on a path with a round trip of half a second.
 INITIAL_TIMEOUT = 0.1
 # Where half of the packets are lost a handshake needs many tries: it never waits longer than the standard's first time.
 MAX_TIMEOUT = 1.0

