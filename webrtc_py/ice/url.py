@@ -11,7 +11,7 @@ from ..errors import URLSyntaxError
 # A host name in RFC 3986's alphabet, or an IPv6 address in brackets; no "//", user, path or fragment.
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z]+):"
-    r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<host>[A-Za-z0-9\-._~%!$&'()*+,;=]+))"
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]*)\]|(?P<host>[A-Za-z0-9\-._~%!$&'()*+,;=]+))"
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?:\?(?P<query>.*))?"
 )

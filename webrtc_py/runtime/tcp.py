@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 from .network import Address, Stream
 from .shared import Shared
@@ -55,9 +56,8 @@ class TCPStream(asyncio.Protocol):
             self._transport = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.pause_reading()
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.pause_reading()
         self._local_address = transport.get_extra_info("sockname")[:2]
         self._remote_address = transport.get_extra_info("peername")[:2]
 

@@ -16,7 +16,7 @@ import struct
 import sys
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from ..train import MAX_TRAIN_LENGTH, MAX_TRAIN_SEGMENTS, Train
 from .network import Address, DatagramSocket, Receiver
@@ -306,8 +306,7 @@ class TransportUDPSocket(asyncio.DatagramProtocol):
             transport.sendto(bytes(datagram), destination)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
         # The default of 256 KiB is allocated anew for each datagram. The attribute is asyncio's own, not documented.
         if hasattr(transport, "max_size"):
             transport.max_size = _FALLBACK_MAX_SIZE

@@ -1,0 +1,136 @@
+"""TCP streams on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.real_loop import run_real
+from webrtc_py.runtime.network import Stream
+from webrtc_py.runtime.tcp import TCPStream, connect_tcp
+
+
+class Collector:
+    def __init__(self, stream: Stream) -> None:
+        self.data = b""
+        self.lost: list[Exception | None] = []
+        self._changed = asyncio.Event()
+        stream.set_receiver(self._on_data, self._on_lost)
+
+    def _on_data(self, data: bytes) -> None:
+        self.data += data
+        self._changed.set()
+
+    def _on_lost(self, error: Exception | None) -> None:
+        self.lost.append(error)
+        self._changed.set()
+
+    async def until(self, size: int = 0, *, lost: bool = False) -> None:
+        async with asyncio.timeout(5):
+            while len(self.data) < size or (lost and not self.lost):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class Peer:
+    """A server for one connection."""
+
+    def __init__(self) -> None:
+        self.accepted: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    async def start(self) -> tuple[str, int]:
+        self.server = await asyncio.start_server(lambda r, w: self.accepted.set_result((r, w)), "127.0.0.1", 0)
+        host, port = self.server.sockets[0].getsockname()
+        return host, port
+
+    async def stop(self) -> None:
+        if self.accepted.done():
+            _, writer = self.accepted.result()
+            writer.transport.abort()
+        self.server.close()
+        await self.server.wait_closed()
+
+
+def test_octets_go_both_ways_and_none_is_lost_before_there_is_a_receiver() -> None:
+    async def main() -> None:
+        peer = Peer()
+        address = await peer.start()
+        stream = await connect_tcp(address)
+        assert stream.remote_address == address
+        reader, writer = await peer.accepted
+        writer.write(b"early")
+        stream.write(b"ping")
+        assert await reader.readexactly(4) == b"ping"
+        collector = Collector(stream)
+        await collector.until(5)
+        assert collector.data == b"early"
+        assert stream.write_buffer_size == 0
+        stream.close()
+        assert await reader.read() == b""
+        stream.write(b"after close")
+        stream.close()
+        await peer.stop()
+        assert collector.lost == []
+
+    run_real(main())
+
+
+def test_the_peer_closes() -> None:
+    async def main() -> None:
+        peer = Peer()
+        stream = await connect_tcp(await peer.start())
+        collector = Collector(stream)
+        _, writer = await peer.accepted
+        writer.close()
+        await collector.until(lost=True)
+        assert len(collector.lost) == 1
+        await peer.stop()
+
+    run_real(main())
+
+
+def test_a_loss_before_there_is_a_receiver_is_told_to_it() -> None:
+    async def main() -> None:
+        peer = Peer()
+        stream = await connect_tcp(await peer.start())
+        await peer.accepted
+        assert isinstance(stream, TCPStream)
+        assert stream._transport is not None
+        stream._transport.abort()
+        await asyncio.sleep(0)
+        collector = Collector(stream)
+        await collector.until(lost=True)
+        stream.close()
+        await peer.stop()
+
+    run_real(main())
+
+
+def test_nobody_listens() -> None:
+    async def main() -> None:
+        peer = Peer()
+        address = await peer.start()
+        await peer.stop()
+        with pytest.raises(OSError):
+            await connect_tcp(address)
+
+    run_real(main())
+
+
+def test_what_a_stalled_peer_has_not_taken_is_known_and_does_not_hold_up_close() -> None:
+    async def main() -> None:
+        peer = Peer()
+        stream = await connect_tcp(await peer.start())
+        Collector(stream)
+        _, writer = await peer.accepted
+        writer.transport.pause_reading()
+        for _ in range(100):
+            stream.write(bytes(1 << 20))
+        assert stream.write_buffer_size > 1 << 20
+        stream.close()
+        await peer.stop()
+
+    run_real(main())
