@@ -32,6 +32,7 @@ check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy tests examples benchmarks
 	$(VENV)/bin/lint-imports
 	$(RUN) tests/checklist.py
 

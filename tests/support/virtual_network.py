@@ -30,6 +30,7 @@ from .virtual_link import IPV4_OVERHEAD, IPV6_OVERHEAD, Conditions, Link
 from .virtual_loop import VirtualLoop
 from .virtual_nat import NAT, Behaviour, NATKind
 from .virtual_stun import STUNServer
+from .virtual_turn import TURNServer
 
 __all__ = ["DROP", "NAT", "Behaviour", "Conditions", "NATKind", "Packet", "VirtualHost", "VirtualNetwork"]
 
@@ -167,6 +168,13 @@ class VirtualNetwork:
         """A STUN server that answers Binding requests; hosts resolve its name."""
         self.names[name] = list(addresses)
         return STUNServer(self.host(name, *addresses), port)
+
+    def turn_server(
+        self, name: str, *addresses: str, port: int = 3478, username: str = "user", password: str = "secret"
+    ) -> TURNServer:
+        """A TURN server over UDP and streams; hosts resolve its name."""
+        self.names[name] = list(addresses)
+        return TURNServer(self.host(name, *addresses), port, username, password)
 
     # Paths
 
