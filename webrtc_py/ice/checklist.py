@@ -1,0 +1,182 @@
+"""The check list: which pairs there are, and which of them is to be checked next (RFC 8445 section 6.1)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+
+from ..states import CandidatePairState
+from .candidate import Candidate
+from .pair import Address, CandidatePair, pair_priority
+
+FROZEN = CandidatePairState.FROZEN
+WAITING = CandidatePairState.WAITING
+IN_PROGRESS = CandidatePairState.IN_PROGRESS
+SUCCEEDED = CandidatePairState.SUCCEEDED
+FAILED = CandidatePairState.FAILED
+
+# Pairs whose remote address nobody but a request's source told of, and that have not answered. A NAT makes one or
+# two; a hostile peer would have us check each address that it writes into its datagrams.
+MAX_UNPROVEN_STRANGERS = 20
+
+Path = tuple[int, Address]
+"""A base's id and an address of the peer's."""
+
+
+def best(pairs: Iterable[CandidatePair]) -> CandidatePair | None:
+    """The pair of highest priority, or None when there is none."""
+    return max(pairs, key=lambda pair: pair.priority, default=None)
+
+
+class CheckList:
+    """The pairs of one component, at most ``max_pairs``.
+
+    There is one pair for each path: a server-reflexive candidate is sent from its base, so its pair with a remote
+    candidate is the pair of its base, and the one of higher priority stays (RFC 8445 section 6.1.2.4). That holds at
+    whatever time a candidate comes (RFC 8838 sections 10 and 11).
+    """
+
+    def __init__(self, controlling: bool, max_pairs: int) -> None:
+        self.paths: dict[Path, CandidatePair] = {}
+        self.controlling = controlling
+        self._max_pairs = max_pairs
+        self._triggered: deque[CandidatePair] = deque()
+        self._next_id = 1
+
+    def in_state(self, *states: CandidatePairState) -> list[CandidatePair]:
+        return [pair for pair in self.paths.values() if pair.state in states]
+
+    def add(self, local: Candidate, base_id: int, remote: Candidate, destination: Address) -> CandidatePair | None:
+        """A new pair, Waiting or Frozen; None when it is pruned, or one too many and not better than the others."""
+        existing = self.paths.get((base_id, destination))
+        if existing is not None:
+            self._prune(existing, local)
+            return None
+        pair = CandidatePair(self._next_id, local, base_id, remote, destination, self.controlling)
+        if not self._make_room(pair):
+            return None
+        self._next_id += 1
+        self._set_first_state(pair)
+        self.paths[base_id, destination] = pair
+        return pair
+
+    def _prune(self, existing: CandidatePair, local: Candidate) -> None:
+        """Two candidates of one base and the same remote candidate: the better one stays."""
+        if local.priority > existing.base.priority:
+            if existing.local is existing.base:
+                existing.local = local
+            existing.base = local
+            self.prioritize(existing)
+
+    def _make_room(self, pair: CandidatePair) -> bool:
+        """RFC 8445 section 6.1.2.5: the pair of lowest priority goes, but never one that works or is being checked."""
+        if pair.is_unproven_stranger and self._count_unproven_strangers() >= MAX_UNPROVEN_STRANGERS:
+            return False
+        if len(self.paths) < self._max_pairs:
+            return True
+        failed = self.in_state(FAILED)
+        worst = min(failed or self.in_state(FROZEN, WAITING), key=lambda other: other.priority, default=None)
+        if worst is None or (worst.state is not FAILED and worst.priority >= pair.priority):
+            return False
+        self.remove(worst)
+        return True
+
+    def _count_unproven_strangers(self) -> int:
+        return sum(1 for pair in self.paths.values() if pair.is_unproven_stranger)
+
+    def _set_first_state(self, pair: CandidatePair) -> None:
+        """RFC 8445 section 6.1.2.6 and RFC 8838 section 12: of each foundation the best pair is Waiting."""
+        pair.state = WAITING
+        relatives = [other for other in self.paths.values() if other.foundation == pair.foundation]
+        if any(other.state is SUCCEEDED for other in relatives):
+            return
+        for other in relatives:
+            if other.state is IN_PROGRESS or (other.state is WAITING and other.priority >= pair.priority):
+                pair.state = FROZEN
+                return
+        for other in relatives:
+            if other.state is WAITING and other not in self._triggered:
+                other.state = FROZEN
+
+    def remove(self, pair: CandidatePair) -> None:
+        self.paths.pop((pair.base_id, pair.destination), None)
+        self._forget_trigger(pair)
+
+    def _forget_trigger(self, pair: CandidatePair) -> None:
+        if pair in self._triggered:
+            self._triggered.remove(pair)
+
+    def set_controlling(self, controlling: bool) -> None:
+        """Pair priorities depend on the role (RFC 8445 section 7.2.5.1)."""
+        self.controlling = controlling
+        for pair in self.paths.values():
+            self.prioritize(pair)
+
+    def prioritize(self, pair: CandidatePair) -> None:
+        pair.priority = pair_priority(pair.local, pair.remote, self.controlling)
+
+    def trigger(self, pair: CandidatePair) -> None:
+        """Put a pair into the triggered-check queue (RFC 8445 section 7.3.1.4)."""
+        pair.state = WAITING
+        if pair not in self._triggered:
+            self._triggered.append(pair)
+
+    def next_triggered(self, now: float, interval: float) -> CandidatePair | None:
+        """Take the first triggered pair whose last request was sent ``interval`` ago or longer."""
+        for pair in self._triggered:
+            if pair.last_request_sent is None or pair.last_request_sent + interval <= now:
+                self._triggered.remove(pair)
+                return pair
+        return None
+
+    @property
+    def triggered(self) -> Collection[CandidatePair]:
+        """The triggered-check queue, in its order."""
+        return self._triggered
+
+    def next_ordinary(self) -> CandidatePair | None:
+        """The pair for the next ordinary check, which is unfrozen if need be (RFC 8445 section 6.1.4.2)."""
+        waiting = best(pair for pair in self.in_state(WAITING) if pair not in self._triggered)
+        if waiting is None:
+            waiting = best(self._thawable())
+            if waiting is not None:
+                waiting.state = WAITING
+        return waiting
+
+    def has_ordinary(self) -> bool:
+        """Whether :meth:`next_ordinary` would find a pair."""
+        if any(pair not in self._triggered for pair in self.in_state(WAITING)):
+            return True
+        return bool(self._thawable())
+
+    def _thawable(self) -> list[CandidatePair]:
+        """Frozen pairs whose foundation is not just being tried.
+
+        The standard keeps a pair frozen until the check of its relative has failed, which takes 39.5 s, and trusts
+        the peer to tell its foundations apart. We trust that until the relative's first request is overdue.
+        """
+        busy = {pair.foundation for pair in self.in_state(WAITING)}
+        busy |= {pair.foundation for pair in self.in_state(IN_PROGRESS) if not pair.overdue}
+        return [pair for pair in self.in_state(FROZEN) if pair.foundation not in busy]
+
+    def succeeded(self, pair: CandidatePair) -> None:
+        """A check's answer came: the pair, and all of its foundation, are worth more (RFC 8445 section 7.2.5.3.3)."""
+        self._forget_trigger(pair)
+        pair.state = SUCCEEDED
+        for other in self.in_state(FROZEN):
+            if other.foundation == pair.foundation:
+                other.state = WAITING
+
+    def failed(self, pair: CandidatePair, why: str) -> None:
+        """RFC 8445 section 7.2.5.2: other pairs are not touched. A stranger that has not answered is forgotten."""
+        self._forget_trigger(pair)
+        pair.failure = why
+        if pair.is_unproven_stranger:
+            self.remove(pair)
+        pair.state = FAILED
+
+    def conclude(self) -> None:
+        """A pair is selected: what has not been checked need not be any more (RFC 8445 section 8.1.2)."""
+        self._triggered.clear()
+        for pair in self.in_state(FROZEN, WAITING):
+            self.remove(pair)

@@ -1,0 +1,177 @@
+"""The STUN that a check is made of: requests under way, their answers, and what we answer (RFC 8445 section 7)."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from ..errors import InvalidAccessError
+from . import stun
+from .candidate import peer_reflexive_priority
+from .events import Outgoing
+from .explain import Dropped
+from .pair import Address, CandidatePair
+from .transaction import Chance, Purpose, Transaction
+
+_ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*\Z")
+
+
+def check_credentials(whose: str, ufrag: str, pwd: str, longest_ufrag: int) -> None:
+    """RFC 8839 section 5.4. The values stay out of the message: a log is no place for a password."""
+    if not 4 <= len(ufrag) <= longest_ufrag or not _ICE_CHARS.match(ufrag):
+        raise InvalidAccessError(
+            f"the {whose} user fragment, {len(ufrag)} characters, must be 4 to {longest_ufrag} of A-Z a-z 0-9 + /"
+        )
+    if not 22 <= len(pwd) <= 256 or not _ICE_CHARS.match(pwd):
+        raise InvalidAccessError(f"the {whose} password, {len(pwd)} characters, must be 22 to 256 of A-Z a-z 0-9 + /")
+
+
+class Checks:
+    """Requests and responses of one generation. What is not authenticated is counted in ``dropped``."""
+
+    def __init__(self, local_ufrag: str, local_pwd: str, chance: Chance, dropped: Dropped) -> None:
+        self.remote_ufrag: str | None = None
+        self._local_ufrag = local_ufrag
+        self._local_key = local_pwd.encode()
+        self._remote_key = b""
+        self._chance = chance
+        self._dropped = dropped
+        self._transactions: dict[bytes, Transaction] = {}
+        self._outgoing: list[Outgoing] = []
+
+    def set_remote_credentials(self, ufrag: str, pwd: str) -> None:
+        self.remote_ufrag = ufrag
+        self._remote_key = pwd.encode()
+
+    def is_for(self, ufrag: str, pwd: str) -> bool:
+        """Whether these are the peer's credentials."""
+        return (ufrag, pwd.encode()) == (self.remote_ufrag, self._remote_key)
+
+    def take_outgoing(self) -> list[Outgoing]:
+        outgoing, self._outgoing = self._outgoing, []
+        return outgoing
+
+    # Requests of ours
+
+    def send(
+        self,
+        pair: CandidatePair,
+        purpose: Purpose,
+        delays: tuple[float, ...],
+        *,
+        controlling: bool,
+        tie_breaker: int,
+        now: float,
+    ) -> None:
+        """A new request on a pair, sent at once and again after each of ``delays`` but the last."""
+        transaction_id = self._chance.transaction_id()
+        request = stun.binding_request(
+            transaction_id,
+            username=f"{self.remote_ufrag}:{self._local_ufrag}",
+            key=self._remote_key,
+            priority=peer_reflexive_priority(pair.base),
+            controlling=controlling,
+            tie_breaker=tie_breaker,
+            use_candidate=purpose is Purpose.NOMINATION,
+        )
+        transaction = Transaction(transaction_id, pair, request, purpose, controlling, delays)
+        self._transactions[transaction_id] = transaction
+        pair.overdue = False
+        self._transmit(transaction, now)
+
+    def _transmit(self, transaction: Transaction, now: float) -> None:
+        pair = transaction.pair
+        transaction.sent(now)
+        pair.requests_sent += 1
+        pair.last_request_sent = now
+        if pair.first_request_sent is None:
+            pair.first_request_sent = now
+        self._outgoing.append(Outgoing(pair.base_id, pair.destination, transaction.request))
+
+    def take_expired(self, now: float) -> list[Transaction]:
+        """Send again what is due; the transactions whose time is up are returned, and forgotten."""
+        expired = []
+        for transaction in [t for t in self._transactions.values() if t.due <= now]:
+            if transaction.exhausted:
+                del self._transactions[transaction.id]
+                expired.append(transaction)
+            else:
+                transaction.pair.overdue = True
+                self._transmit(transaction, now)
+        return expired
+
+    def next_timeout(self) -> float:
+        return min((t.due for t in self._transactions.values()), default=math.inf)
+
+    def cancel(self, pair: CandidatePair) -> None:
+        """No more retransmissions on this pair, but an answer still counts (RFC 8445 section 7.3.1.4)."""
+        for transaction in self._transactions.values():
+            if transaction.pair is pair:
+                transaction.cancel()
+
+    def cancel_checks(self) -> None:
+        """A pair is selected, so others are not pursued (RFC 8445 section 8.1.2)."""
+        for transaction in self._transactions.values():
+            if transaction.purpose is not Purpose.CONSENT:
+                transaction.cancel()
+
+    def cancel_nominations(self) -> None:
+        """The role has changed: it is the peer that nominates."""
+        for transaction in self._transactions.values():
+            if transaction.purpose is Purpose.NOMINATION:
+                transaction.cancel()
+
+    def forget(self, pair: CandidatePair) -> None:
+        """What is under way on this pair has been answered otherwise."""
+        for transaction in [t for t in self._transactions.values() if t.pair is pair]:
+            del self._transactions[transaction.id]
+
+    def forget_all(self) -> None:
+        self._transactions.clear()
+
+    @property
+    def are_pending(self) -> bool:
+        """Whether checks are under way whose outcome matters."""
+        return any(t.purpose is Purpose.CHECK and not t.cancelled for t in self._transactions.values())
+
+    def match(self, response: stun.Message, base_id: int, source: Address) -> Transaction | None:
+        """The transaction that a response ends, which is then forgotten; None when the response is to be dropped.
+
+        A response from another address than was asked is dropped too, where RFC 8445 section 7.2.5.2.1 lets the pair
+        fail: whoever can see a check and send it on would otherwise have a way to make pairs fail.
+        """
+        transaction = self._transactions.get(response.transaction_id)
+        if transaction is None or (base_id, source) != (transaction.pair.base_id, transaction.pair.destination):
+            self._dropped.unexpected += 1
+            return None
+        if not response.check_message_integrity(self._remote_key):
+            # RFC 8489 section 9.1.4: as if it had never been received, so that the right one may still come.
+            self._dropped.unauthenticated += 1
+            return None
+        del self._transactions[transaction.id]
+        return transaction
+
+    # Requests of the peer's
+
+    def authenticates(self, request: stun.Message) -> bool:
+        """Whether the peer made this request (RFC 8445 section 7.3).
+
+        The second half of the user name is the peer's own fragment; until we know that, the password must do.
+        """
+        attributes = request.attributes
+        ours, colon, theirs = attributes.get("USERNAME", "").partition(":")
+        if not colon or ours != self._local_ufrag or theirs != (self.remote_ufrag or theirs):
+            return False
+        return "FINGERPRINT" in attributes and request.check_message_integrity(self._local_key)
+
+    def answer(self, request: stun.Message, base_id: int, source: Address) -> None:
+        """The mapped address is the source as this end sees it (RFC 8445 section 7.3.1.2)."""
+        response = stun.binding_success(request.transaction_id, mapped_address=source, key=self._local_key)
+        self._outgoing.append(Outgoing(base_id, source, response))
+
+    def refuse(self, request: stun.Message, base_id: int, source: Address, code: int) -> None:
+        """An authenticated request that cannot be accepted."""
+        response = stun.binding_error(
+            request.transaction_id, code=code, key=self._local_key, unknown=request.unknown_required
+        )
+        self._outgoing.append(Outgoing(base_id, source, response))

@@ -1,0 +1,50 @@
+"""What the ICE core tells and sends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..states import ICERole, ICETransportState
+from .pair import Address, CandidatePair
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A STUN message to send from a base."""
+
+    base_id: int
+    destination: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """``reason`` is one sentence for the log."""
+
+    state: ICETransportState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedPairChanged:
+    """Another pair is selected, or the selected one's remote candidate has become known by signalling."""
+
+    pair: CandidatePair
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionNeeded:
+    """A relay base is about to send to an address, so its server must let that address in (RFC 8656 section 9)."""
+
+    base_id: int
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """A role conflict was resolved (RFC 8445 section 7.3.1.1)."""
+
+    role: ICERole
+
+
+Happening = StateChanged | SelectedPairChanged | PermissionNeeded | RoleChanged

@@ -1,0 +1,186 @@
+"""The candidates of both sides, and the pairs that they make (RFC 8445 section 6.1.2, RFC 8838 sections 10 and 11)."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable
+
+from ..states import CandidateType
+from .candidate import MAX_PRIORITY, Candidate, is_local_name, peer_reflexive_priority, without_zone
+from .checklist import CheckList
+from .events import Happening, PermissionNeeded
+from .explain import Dropped
+from .pair import Address, CandidatePair
+
+logger = logging.getLogger(__name__)
+
+# A browser with a dozen interfaces stays below it. A hostile peer could have us check so many addresses and no more.
+MAX_REMOTE_CANDIDATES = 100
+
+_LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
+
+
+class Pairing:
+    """Feeds the check list. ``events`` is where it tells that a relay needs a permission."""
+
+    def __init__(
+        self,
+        checklist: CheckList,
+        ip_filter: Callable[[str], bool] | None,
+        dropped: Dropped,
+        events: list[Happening],
+    ) -> None:
+        self.bases: dict[int, Candidate] = {}
+        """For each base the candidate that requests to it arrive at."""
+        self.locals: list[tuple[Candidate, int]] = []
+        self.remotes: dict[tuple[str, int], Candidate] = {}
+        """What signalling named, by numeric address and port, in the order of arrival."""
+        self.remote_ended = False
+        self._checklist = checklist
+        self._ip_filter = ip_filter
+        self._dropped = dropped
+        self._events = events
+        self._held: list[tuple[Candidate, str | None]] = []
+        self._strangers = 0
+        self._permissions: set[tuple[int, str]] = set()
+
+    def allows(self, host: str) -> bool:
+        """Whether the application's filter lets us use an address of the peer's."""
+        return self._ip_filter is None or self._ip_filter(without_zone(host))
+
+    def add_local(self, candidate: Candidate, base_id: int, *, pair: bool) -> bool:
+        """False for one with the address and the base of another (RFC 8445 section 5.1.3)."""
+        address = (without_zone(candidate.address), candidate.port)
+        for known, known_base in self.locals:
+            if known_base == base_id and (without_zone(known.address), known.port) == address:
+                return False
+        self.locals.append((candidate, base_id))
+        base = self.bases.get(base_id)
+        if base is None or base.priority < candidate.priority:
+            self.bases[base_id] = candidate
+        if pair:
+            for (host, _), remote in self.remotes.items():
+                self._pair(candidate, base_id, remote, host)
+        return True
+
+    def lose_base(self, base_id: int) -> None:
+        self.locals = [entry for entry in self.locals if entry[1] != base_id]
+        self.bases.pop(base_id, None)
+
+    def hold_remote(self, candidate: Candidate, address: str | None) -> None:
+        """Keep one until it is known which generation is the peer's."""
+        if len(self._held) < MAX_REMOTE_CANDIDATES:
+            self._held.append((candidate, address))
+        else:
+            self._dropped.candidates += 1
+
+    def take_held(self) -> list[tuple[Candidate, str | None]]:
+        held, self._held = self._held, []
+        return held
+
+    def add_remote(self, candidate: Candidate, address: str | None, ufrag: str, *, pair: bool) -> bool:
+        """Take a candidate of the peer's, whose user fragment is ``ufrag``; False when it is ignored."""
+        host = address or candidate.address
+        why_not = _unusable(candidate, host, ufrag)
+        if why_not is None and not self.allows(host):
+            why_not = "its address is filtered out"
+        if why_not is None and ((host, candidate.port) in self.remotes or len(self.remotes) >= MAX_REMOTE_CANDIDATES):
+            why_not = "its address is known, or it is one too many"
+        if why_not is not None:
+            self._dropped.candidates += 1
+            logger.debug("the remote candidate %s is ignored: %s", candidate.marshal(), why_not)
+            return False
+        self.remotes[host, candidate.port] = candidate
+        self._adopt(candidate, host)
+        if pair:
+            for local, base_id in self.locals:
+                self._pair(local, base_id, candidate, host)
+        return True
+
+    def _adopt(self, candidate: Candidate, host: str) -> None:
+        """Signalling names what a check told of: the pair stays as it is, and knows its candidate better."""
+        for pair in self._checklist.paths.values():
+            if (without_zone(pair.destination[0]), pair.destination[1]) == (host, candidate.port):
+                pair.remote = candidate
+                self._checklist.prioritize(pair)
+
+    def _pair(self, local: Candidate, base_id: int, remote: Candidate, host: str) -> None:
+        """RFC 8445 section 6.1.2.2, and section 5.1.1.1 for link-local addresses."""
+        address, _, zone = local.address.partition("%")
+        link_local = host.lower().startswith(_LINK_LOCAL)
+        if (":" in address) != (":" in host) or address.lower().startswith(_LINK_LOCAL) != link_local:
+            return
+        if local.type is CandidateType.RELAY and remote.is_hidden:
+            # The name hides the address from servers; a permission would tell it to the relay's.
+            return
+        destination = (f"{host}%{zone}" if link_local and zone else host, remote.port)
+        pair = self._checklist.add(local, base_id, remote, destination)
+        if pair is not None:
+            self._ask_permission(pair)
+
+    def _ask_permission(self, pair: CandidatePair) -> None:
+        """RFC 8445 section 7.2.1: the relay must let the peer's answers in."""
+        key = (pair.base_id, pair.destination[0])
+        if pair.base.type is CandidateType.RELAY and key not in self._permissions:
+            self._permissions.add(key)
+            self._events.append(PermissionNeeded(pair.base_id, pair.destination))
+
+    def learn_remote(self, priority: int, base_id: int, source: Address) -> CandidatePair | None:
+        """A pair for a check's source, which signalling may not have told of (RFC 8445 section 7.3.1.3).
+
+        None when there is no room for more.
+        """
+        host = without_zone(source[0])
+        remote = self.remotes.get((host, source[1]))
+        if remote is None:
+            self._strangers += 1
+            # The foundation must be nobody else's.
+            foundation = f"stranger/{self._strangers}"
+            priority = min(max(priority, 1), MAX_PRIORITY)
+            remote = Candidate(foundation, 1, "udp", priority, host, source[1], CandidateType.PRFLX)
+        pair = self._checklist.add(self.bases[base_id], base_id, remote, source)
+        if pair is not None:
+            self._ask_permission(pair)
+        return pair
+
+    def learn_local(self, pair: CandidatePair, mapped: Address) -> None:
+        """The local candidate is the address that the peer saw (RFC 8445 sections 7.2.5.3.1 and 7.2.5.3.2)."""
+        for candidate, base_id in self.locals:
+            if base_id == pair.base_id and (without_zone(candidate.address), candidate.port) == mapped:
+                pair.local = candidate
+                break
+        else:
+            base, (host, port) = pair.base, mapped
+            foundation = f"mapped/{base.foundation}"[:32]
+            pair.local = Candidate(
+                foundation,
+                1,
+                "udp",
+                peer_reflexive_priority(base),
+                host,
+                port,
+                CandidateType.PRFLX,
+                without_zone(base.address),
+                base.port,
+            )
+        self._checklist.prioritize(pair)
+
+
+def _unusable(candidate: Candidate, host: str, ufrag: str) -> str | None:
+    """Why a candidate of the peer's is not to be checked, or None when it is."""
+    if candidate.ufrag not in (None, ufrag):
+        return "it belongs to another generation"
+    if candidate.component != 1:
+        return "all runs over one component"
+    if candidate.transport != "udp":
+        return f"its transport is {candidate.transport}"
+    if is_local_name(host):
+        return "its name was not resolved"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "its address is not numeric"
+    if candidate.port == 0 or address.is_unspecified or address.is_multicast or host == "255.255.255.255":
+        return "nobody can be reached there"
+    return None
