@@ -122,3 +122,11 @@ class Pair:
         self.run(until=self.now + 60)
         assert self.connected, (self.client.events, self.server.events)
         return self
+
+
+def record(content_type: int, payload: bytes, *, epoch: int = 0, sequence: int = 0, version: int = 0xFEFD) -> bytes:
+    """A DTLS record as anybody could write it."""
+    header = (
+        bytes((content_type,)) + version.to_bytes(2, "big") + epoch.to_bytes(2, "big") + sequence.to_bytes(6, "big")
+    )
+    return header + len(payload).to_bytes(2, "big") + payload

@@ -24,6 +24,7 @@ from .record import (
     cut_flight,
     is_one_data_record_each,
     parse_records,
+    renumber,
 )
 from .session import MAX_FEED, SessionClosed, SessionError, open_session
 from .srtp import EXPORTER_LABEL, SRTPKeys, SRTPProfile
@@ -128,6 +129,7 @@ class Connection:
         "_outgoing",
         "_peer_alert",
         "_sealed",
+        "_sequence",
         "_session",
         "_state",
         "discarded",
@@ -166,6 +168,7 @@ class Connection:
         self._held: list[bytes] = []
         self._held_size = 0
         self._outgoing: list[bytes] = []
+        self._sequence = 0
         self._events: list[ConnectionEvent] = []
 
     # Commands
@@ -250,7 +253,7 @@ class Connection:
             self._end(_State.CLOSED, Closed(by_peer=True))
         except SessionError as error:
             self._fail(f"DTLS failed: {error}")
-        if len(lengths) > before and self._flight.datagrams:
+        if len(lengths) > before and self._flight.records:
             # Who sends data has our Finished.
             self._flight.forget()
 
@@ -324,7 +327,9 @@ class Connection:
                 # renegotiation, which it refuses (RFC 8827 section 6.5).
                 self._open(record.data, 1, lengths)
                 output = self._session.output()
-            self._outgoing += cut_flight(output, self._mtu) if output else self._flight.resend(now)
+            if not output and self._flight.wanted(now):
+                output = self._flight.records
+            self._send(output)
         elif record.epoch != 1:
             raise ParseError(f"content type {record.content_type} of epoch {record.epoch} is not for now")
         elif self._state is _State.ESTABLISHED:
@@ -356,13 +361,10 @@ class Connection:
                 self._fail(f"DTLS handshake failed: {error}")
             return
         output = self._session.output()
-        if output and output[0] == ContentType.ALERT:
-            self._outgoing.append(output)
-        elif output:
-            if self._flight.replace(output, self._mtu, now):
-                self._peer_alert = None
-                self._early = 0
-            self._outgoing += self._flight.datagrams
+        self._send(output)
+        if output and output[0] != ContentType.ALERT and self._flight.replace(output, now):
+            self._peer_alert = None
+            self._early = 0
         if complete:
             # The server's flight is the last: it is the one that may have to be sent again.
             if self.role is DTLSRole.SERVER:
@@ -398,11 +400,14 @@ class Connection:
         if self._check.refused and alert and alert[-_ALERT_SIZE] == ContentType.ALERT:
             # It is in the clear. OpenSSL names the certificate's issuer; RFC 8122 section 6.2 wants this description.
             alert = alert[:-1] + bytes((_BAD_CERTIFICATE,))
-        if alert:
-            self._outgoing.append(alert)
+        self._send(alert)
         self._flight.forget()
         self._held.clear()
         self._events.append(event)
+
+    def _send(self, records: bytes) -> None:
+        records, self._sequence = renumber(records, self._sequence)
+        self._outgoing += cut_flight(records, self._mtu)
 
     def _require_established(self) -> None:
         if self._state is not _State.ESTABLISHED:
@@ -432,9 +437,9 @@ class Connection:
             self._early = 0
             # A peer that has our flight drops the same records as replays; new numbers make it answer once more.
             if self._session.retransmit_if_due():
-                self._flight.replace(self._session.output(), self._mtu, now)
+                self._flight.replace(self._session.output(), now)
             self._flight.back_off(now)
-            self._outgoing += self._flight.datagrams
+            self._send(self._flight.records)
 
     def datagrams_to_send(self, now: float) -> Iterator[Train]:
         """Datagrams of the handshake, and alerts. Data takes the short way through :meth:`seal`."""

@@ -189,6 +189,22 @@ def cut_flight(records: bytes, limit: int) -> list[bytes]:
     return datagrams
 
 
+def renumber(records: bytes, first: int) -> tuple[bytes, int]:
+    """Give the records of epoch 0 new sequence numbers, from ``first`` on; also the number after the last.
+
+    Nothing protects the numbers of that epoch, so they are ours to choose. A flight that is sent again needs new ones:
+    a peer that has thrown away a record which came too early would drop the same number as a replay, for ever.
+    """
+    numbered = bytearray(records)
+    position = 0
+    while position < len(numbered):
+        if numbered[position + 3 : position + 5] == b"\x00\x00":
+            numbered[position + 5 : position + 11] = first.to_bytes(6, "big")
+            first += 1
+        position += RECORD_HEADER_SIZE + int.from_bytes(numbered[position + 11 : position + 13], "big")
+    return bytes(numbered), first
+
+
 ALERTS = {
     0: "close_notify",
     10: "unexpected_message",
