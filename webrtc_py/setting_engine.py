@@ -71,8 +71,8 @@ class SettingEngine:
 
     def set_ice_timeouts(self, disconnected: float, failed: float, keepalive: float) -> None:
         """Silence until ``disconnected``, from there until ``failed``, and the time between keepalives; 0 is never."""
-        checked = _duration("disconnected", disconnected), _duration("failed", failed), _duration("keepalive", keepalive)
-        self.ice_disconnected_timeout, self.ice_failed_timeout, self.ice_keepalive_interval = checked
+        times = _duration("disconnected", disconnected), _duration("failed", failed), _duration("keepalive", keepalive)
+        self.ice_disconnected_timeout, self.ice_failed_timeout, self.ice_keepalive_interval = times
 
     def set_ice_credentials(self, username_fragment: str, password: str) -> None:
         """Fix the local credentials: 4 to 32 and 22 to 256 of ``A-Z a-z 0-9 + /`` (RFC 8839 section 5.4).

@@ -1,1 +1,48 @@
-"""jsep"""
+"""JSEP: what an end offers and answers, and what it makes of the other end's descriptions.
+
+- RFC 8829 (JSEP) with RFC 3264 (offer and answer): `signaling` is the state machine, `negotiation` creates and sets
+  descriptions, `offer` and `answer` write ours, `remote` reads the peer's, `state` is all that an exchange changes.
+- RFC 8838 and 8840 (trickle): `candidates`. RFC 9143 (BUNDLE), 8841 (data channels), 8842 (DTLS): in the above.
+
+Setting a description gives a plan, the dataclasses in `plan`, which the peer connection executes. Nothing here knows
+a transport, a socket or a clock, and every random value comes in from outside.
+
+What is left out: media sections of the peer are answered with port 0 until there is media; a change of the peer's
+credentials is refused until there is ICE restart; a session has one transport, which all its sections share, so an
+offered section outside the data section's BUNDLE group is rejected. ``a=tls-id`` is understood and not written, as in
+browsers (RFC 8842 section 5.2 lets the fingerprints alone tell associations apart).
+"""
+
+from .candidates import TrickledCandidate
+from .description import LocalDescription, LocalTransport, RemoteDescription
+from .negotiation import Negotiation
+from .plan import (
+    AddRemoteCandidates,
+    EndRemoteCandidates,
+    Plan,
+    StartData,
+    StartGathering,
+    StartTransport,
+    Step,
+    StopTransport,
+)
+from .signaling import implicit_type
+from .state import State
+
+__all__ = [
+    "AddRemoteCandidates",
+    "EndRemoteCandidates",
+    "LocalDescription",
+    "LocalTransport",
+    "Negotiation",
+    "Plan",
+    "RemoteDescription",
+    "StartData",
+    "StartGathering",
+    "StartTransport",
+    "State",
+    "Step",
+    "StopTransport",
+    "TrickledCandidate",
+    "implicit_type",
+]

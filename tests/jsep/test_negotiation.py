@@ -1,0 +1,587 @@
+"""What setting a description does: the state, the plan, and nothing at all when something is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.jsep.ends import (
+    FINGERPRINT,
+    HOST,
+    HOST_2,
+    OTHER_FINGERPRINT,
+    TRANSPORT,
+    End,
+    audio_section,
+    connect,
+    data_section,
+    offer_of,
+    session,
+    with_line_changed,
+)
+from webrtc_py.errors import (
+    InvalidAccessError,
+    InvalidModificationError,
+    InvalidStateError,
+    NotSupportedError,
+    SDPSyntaxError,
+    WebRTCError,
+)
+from webrtc_py.jsep import (
+    AddRemoteCandidates,
+    EndRemoteCandidates,
+    StartData,
+    StartGathering,
+    StartTransport,
+    StopTransport,
+)
+from webrtc_py.states import DTLSRole, ICERole, SDPType, SignalingState
+
+
+def answer_to_data(mid: str = "0", **changes: str) -> str:
+    """A browser's answer to our offer of one data section."""
+    text = offer_of(data_section(mid), group=mid)
+    text = with_line_changed(text, "a=setup", "a=setup:active")
+    for start, line in changes.items():
+        text = with_line_changed(text, f"a={start.replace('_', '-')}", line)
+    return text
+
+
+@pytest.mark.row("JSE-11", "JSE-01")
+def test_an_exchange_and_its_plans() -> None:
+    offerer, answerer = End(), End("bobs")
+    text = offerer.create_offer()
+    assert offerer.negotiation.set_local(SDPType.OFFER, text) == (StartGathering(),)
+    assert offerer.signaling is SignalingState.HAVE_LOCAL_OFFER
+    assert answerer.take_offer(text) == ()
+    assert answerer.signaling is SignalingState.HAVE_REMOTE_OFFER
+    text, plan = answerer.answer()
+    assert plan == (
+        StartGathering(),
+        StartTransport(
+            ICERole.CONTROLLED,
+            "alicufrag",
+            "alic+password+of+many+characters",
+            False,
+            DTLSRole.CLIENT,
+            (FINGERPRINT,),
+        ),
+        StartData(5000, 5000, 262144),
+    )
+    assert offerer.take_answer(text) == (
+        StartTransport(
+            ICERole.CONTROLLING,
+            "bobsufrag",
+            "bobs+password+of+many+characters",
+            False,
+            DTLSRole.SERVER,
+            (FINGERPRINT,),
+        ),
+        StartData(5000, 5000, 262144),
+    )
+    for end in (offerer, answerer):
+        state = end.negotiation.state
+        assert state.signaling is SignalingState.STABLE
+        assert state.pending_local is None
+        assert state.pending_remote is None
+        assert state.current_local is not None
+        assert state.current_remote is not None
+        assert not end.negotiation.needs_offer(data=True)
+
+
+@pytest.mark.row("JSE-11")
+def test_candidates_in_the_descriptions_are_in_the_plan() -> None:
+    answerer = End("bobs")
+    lines = f"a={HOST}\r\na={HOST_2}\r\na=end-of-candidates\r\n"
+    answerer.take_offer(offer_of(data_section(transport=TRANSPORT + lines)))
+    _, plan = answerer.answer()
+    assert AddRemoteCandidates((HOST, HOST_2)) in plan
+    assert EndRemoteCandidates() in plan
+    assert plan.index(AddRemoteCandidates((HOST, HOST_2))) > 0
+
+
+@pytest.mark.row("SDP-ICE-05", "FPR-01", "SDP-ICE-13")
+def test_what_stands_in_the_session_part_holds_for_the_section() -> None:
+    session_part = TRANSPORT.replace("ice-ufrag:peer", "ice-ufrag:session") + "a=end-of-candidates\r\n"
+    offer = offer_of("", data_section(transport="a=ice-ufrag:medialevel\r\na=ice-pwd:medialevelmedialevelmedia\r\n"))
+    offer = offer.replace("a=ice-options", session_part + "a=ice-options")
+    answerer = End()
+    answerer.take_offer(offer)
+    _, plan = answerer.answer()
+    start = next(step for step in plan if isinstance(step, StartTransport))
+    assert (start.ice_ufrag, start.ice_pwd) == ("medialevel", "medialevelmedialevelmedia")
+    assert start.fingerprints == (OTHER_FINGERPRINT,)
+    assert EndRemoteCandidates() in plan
+    # And all of it can stand there.
+    answerer = End()
+    answerer.take_offer(
+        offer_of("", data_section(transport="")).replace("a=ice-options", session_part + "a=ice-options")
+    )
+    _, plan = answerer.answer()
+    assert next(step for step in plan if isinstance(step, StartTransport)).ice_ufrag == "session"
+
+
+@pytest.mark.row("SDP-ICE-06", "SDP-ICE-11")
+def test_long_credentials_and_placeholder_addresses_of_the_peer() -> None:
+    ufrag, pwd = "u" * 256, "p" * 256
+    transport = with_line_changed(
+        with_line_changed(TRANSPORT, "a=ice-ufrag", f"a=ice-ufrag:{ufrag}"), "a=ice-pwd", f"a=ice-pwd:{pwd}"
+    )
+    offer = offer_of(data_section(transport=transport)).replace("IN IP4 0.0.0.0", "IN IP6 ::")
+    answerer = End()
+    answerer.take_offer(offer)
+    text, plan = answerer.answer()
+    start = next(step for step in plan if isinstance(step, StartTransport))
+    assert (start.ice_ufrag, start.ice_pwd) == (ufrag, pwd)
+    assert "ice-mismatch" not in text
+
+
+@pytest.mark.row("JSE-05", "BUN-05", "JSE-16")
+def test_a_bundle_only_data_section_uses_the_tagged_sections_transport() -> None:
+    """As an offerer with the policy max-bundle writes it."""
+    offer = offer_of(
+        audio_section("a", transport=TRANSPORT + f"a={HOST}\r\n"),
+        data_section("d", port=0, transport="a=bundle-only\r\n"),
+        group="a d",
+    )
+    answerer = End()
+    answerer.take_offer(offer)
+    text, plan = answerer.answer()
+    assert [media.port for media in session(text).media] == [0, 9]
+    assert not session(text).media[1].bundle_only
+    assert next(step for step in plan if isinstance(step, StartTransport)).ice_ufrag == "peer"
+    assert AddRemoteCandidates((HOST,)) in plan
+
+
+@pytest.mark.row("BUN-05")
+def test_an_answer_with_port_zero_and_bundle_only_is_no_rejection() -> None:
+    offerer = End()
+    offerer.offer()
+    answer = (
+        answer_to_data().replace("m=application 9", "m=application 0").replace("a=mid:0", "a=mid:0\r\na=bundle-only")
+    )
+    assert any(isinstance(step, StartTransport) for step in offerer.take_answer(answer))
+    # Outside of a group it is one (RFC 9143 section 6).
+    offerer = End()
+    offerer.offer()
+    assert offerer.take_answer(with_line_changed(answer, "a=group", "")) == (StopTransport(),)
+
+
+@pytest.mark.row("BUN-02", "JSE-16")
+def test_candidates_of_bundled_sections_with_the_same_credentials_are_for_the_transport() -> None:
+    """Some stacks give all candidates to the first section, some each section its own."""
+    same = offer_of(audio_section("a", transport=TRANSPORT + f"a={HOST}\r\n"), data_section("d"), group="a d")
+    answerer = End()
+    answerer.take_offer(same)
+    answerer.candidate(HOST_2, "a")
+    _, plan = answerer.answer()
+    assert AddRemoteCandidates((HOST, HOST_2)) in plan
+    # With credentials of its own, the other section is another transport.
+    apart = same.replace("ice-ufrag:peer", "ice-ufrag:other", 1)
+    answerer = End()
+    answerer.take_offer(apart)
+    assert answerer.candidate(HOST_2, "a") == ()
+    _, plan = answerer.answer()
+    assert not any(isinstance(step, AddRemoteCandidates) for step in plan)
+
+
+def test_a_lite_peer_does_not_control() -> None:
+    answerer = End()
+    answerer.take_offer(offer_of(data_section()).replace("a=ice-options", "a=ice-lite\r\na=ice-options"))
+    _, plan = answerer.answer()
+    start = next(step for step in plan if isinstance(step, StartTransport))
+    assert start.ice_role is ICERole.CONTROLLING
+    assert start.ice_lite
+
+
+@pytest.mark.row("DSD-03")
+@pytest.mark.parametrize(
+    ("line", "size"), [("a=max-message-size:0", 0), ("", 65536), ("a=max-message-size:1000", 1000)]
+)
+def test_the_peers_largest_message(line: str, size: int) -> None:
+    offerer = End()
+    offerer.offer()
+    plan = offerer.take_answer(answer_to_data(max_message_size=line))
+    assert plan[-1] == StartData(5000, 5000, size)
+
+
+@pytest.mark.row("FPR-09", "BUN-04", "JSE-06")
+def test_ten_renegotiations_start_nothing_again() -> None:
+    one, other = End(), End("bobs")
+    connect(one, other)
+    for _ in range(5):
+        for offerer, answerer in ((one, other), (other, one)):
+            for plan in connect(offerer, answerer):
+                assert not any(isinstance(step, StartTransport | StopTransport) for step in plan)
+
+
+@pytest.mark.row("JSE-17")
+def test_provisional_answers_start_the_transport_once() -> None:
+    offerer, answerer = End(), End("bobs")
+    answerer.take_offer(offerer.offer())
+    text, plan = answerer.answer(SDPType.PRANSWER)
+    assert answerer.signaling is SignalingState.HAVE_LOCAL_PRANSWER
+    assert any(isinstance(step, StartTransport) for step in plan)
+    assert any(isinstance(step, StartTransport) for step in offerer.take_answer(text, SDPType.PRANSWER))
+    assert {offerer.signaling} == {SignalingState.HAVE_REMOTE_PRANSWER}
+    assert offerer.negotiation.state.current_remote is None
+    assert offerer.negotiation.state.pending_remote is not None
+    text, plan = answerer.answer(SDPType.PRANSWER)
+    assert not any(isinstance(step, StartTransport) for step in plan)
+    assert not any(isinstance(step, StartTransport) for step in offerer.take_answer(text, SDPType.PRANSWER))
+    text, plan = answerer.answer()
+    assert not any(isinstance(step, StartTransport) for step in plan)
+    offerer.take_answer(text)
+    assert {offerer.signaling, answerer.signaling} == {SignalingState.STABLE}
+    assert offerer.negotiation.state.pending_remote is None
+
+
+@pytest.mark.row("JSE-17")
+def test_a_provisional_refusal_frees_nothing() -> None:
+    offerer = End()
+    offerer.offer()
+    assert offerer.take_answer(answer_to_data().replace("m=application 9", "m=application 0"), SDPType.PRANSWER) == ()
+    assert any(isinstance(step, StartTransport) for step in offerer.take_answer(answer_to_data()))
+
+
+# What is set must be what was created.
+
+
+@pytest.mark.row("JSE-09")
+def test_an_edited_description_is_refused() -> None:
+    offerer, answerer = End(), End("bobs")
+    with pytest.raises(InvalidModificationError):
+        offerer.negotiation.set_local(SDPType.OFFER, End("carl").create_offer())
+    offer = offerer.create_offer()
+    for edited in (offer.replace("262144", "65536"), offer + "a=x\r\n", offer.replace("\r\n", "\n"), ""):
+        with pytest.raises(InvalidModificationError, match="create_offer"):
+            offerer.negotiation.set_local(SDPType.OFFER, edited)
+    assert offerer.signaling is SignalingState.STABLE
+    offerer.negotiation.set_local(SDPType.OFFER, offer)
+    answerer.take_offer(offer)
+    answer = answerer.create_answer()
+    for kind in (SDPType.ANSWER, SDPType.PRANSWER):
+        with pytest.raises(InvalidModificationError, match="create_answer"):
+            answerer.negotiation.set_local(kind, answer.replace("active", "passive"))
+    assert answerer.signaling is SignalingState.HAVE_REMOTE_OFFER
+    answerer.negotiation.set_local(SDPType.ANSWER, answer)
+
+
+@pytest.mark.row("JSE-09")
+def test_only_the_last_one_created_can_be_set() -> None:
+    end = End()
+    first = end.create_offer()
+    end.transport = replace(end.transport, candidates=(HOST,))
+    second = end.create_offer()
+    with pytest.raises(InvalidModificationError):
+        end.negotiation.set_local(SDPType.OFFER, first)
+    end.negotiation.set_local(SDPType.OFFER, second)
+    # Again, while it waits for its answer.
+    end.negotiation.set_local(SDPType.OFFER, second)
+    end.roll_back()
+    with pytest.raises(InvalidModificationError):
+        end.negotiation.set_local(SDPType.OFFER, second)
+
+
+@pytest.mark.row("JSE-01")
+def test_wrong_types_for_the_state() -> None:
+    offerer, answerer = End(), End("bobs")
+    for kind in (SDPType.ANSWER, SDPType.PRANSWER, SDPType.ROLLBACK):
+        with pytest.raises(InvalidStateError, match="stable"):
+            offerer.negotiation.set_remote(kind, answer_to_data())
+    offer = offerer.offer()
+    answerer.take_offer(offer)
+    with pytest.raises(InvalidStateError):
+        answerer.take_answer(answer_to_data())
+    answerer.answer(SDPType.PRANSWER)
+    with pytest.raises(InvalidStateError):
+        answerer.roll_back()
+    with pytest.raises(InvalidStateError):
+        answerer.take_offer(offer)
+
+
+# Rollback
+
+
+@pytest.mark.row("JSE-03")
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_local_offer_is_taken_back(remote: bool) -> None:
+    end = End()
+    before = end.negotiation.state
+    end.offer()
+    assert end.negotiation.state.pending_local is not None
+    plan = end.negotiation.set_remote(SDPType.ROLLBACK, "") if remote else end.roll_back()
+    assert plan == ()
+    assert end.negotiation.state == before
+    assert end.negotiation.transport_section is None
+    # As if nothing had been: the same mid, and an offer that works.
+    assert session(end.offer()).media[0].mid == "0"
+
+
+@pytest.mark.row("JSE-03")
+def test_a_remote_offer_is_taken_back() -> None:
+    end = End()
+    end.take_offer(offer_of(data_section("x")))
+    end.candidate(HOST, "x")
+    end.roll_back()
+    assert end.negotiation.state.remote is None
+    assert end.signaling is SignalingState.STABLE
+    assert session(end.create_offer()).media[0].mid == "0"
+
+
+@pytest.mark.row("JSE-03")
+def test_a_later_offer_is_taken_back_to_the_session_as_it_was() -> None:
+    offerer, answerer = End(), End("bobs")
+    connect(offerer, answerer)
+    before = offerer.negotiation.state
+    offerer.offer()
+    offerer.roll_back()
+    assert offerer.negotiation.state == before
+    offerer.take_offer(answerer.offer())
+    offerer.roll_back()
+    assert offerer.negotiation.state == before
+    answerer.roll_back()
+    connect(answerer, offerer)
+
+
+@pytest.mark.row("JSE-03")
+def test_glare_takes_our_offer_back() -> None:
+    polite, impolite = End(), End("bobs")
+    polite.offer()
+    polite.take_offer(impolite.offer())
+    assert polite.signaling is SignalingState.HAVE_REMOTE_OFFER
+    assert polite.negotiation.state.pending_local is None
+    text, plan = polite.answer()
+    assert any(isinstance(step, StartTransport) and step.ice_role is ICERole.CONTROLLED for step in plan)
+    plan = impolite.take_answer(text)
+    assert any(isinstance(step, StartTransport) and step.ice_role is ICERole.CONTROLLING for step in plan)
+
+
+@pytest.mark.row("JSE-03", "JSE-10")
+def test_in_glare_a_broken_offer_leaves_ours_in_place() -> None:
+    end = End()
+    end.offer()
+    before = end.negotiation.state
+    with pytest.raises(SDPSyntaxError):
+        end.take_offer("nonsense")
+    assert end.negotiation.state is before
+
+
+# What a remote description must have
+
+
+@pytest.mark.row("JSE-10", "SEC-04", "FPR-02")
+@pytest.mark.parametrize(
+    ("start", "line", "says"),
+    [
+        ("a=ice-ufrag", "", "ice-ufrag"),
+        ("a=ice-pwd", "", "ice-pwd"),
+        ("a=fingerprint", "", "no fingerprint"),
+        (
+            "a=fingerprint",
+            "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
+            "no fingerprint",
+        ),
+        ("a=fingerprint", "a=fingerprint:md5 " + ":".join(["AA"] * 16), "md5 only"),
+        ("a=fingerprint", "a=fingerprint:sha-1 " + ":".join(["AA"] * 20), "sha-1 only"),
+        ("a=fingerprint", "a=fingerprint:future-hash AA:BB", "future-hash only"),
+        ("a=fingerprint", "a=fingerprint:sha-256 AA:BB", "32 bytes"),
+        ("a=setup", "", "no setup"),
+        ("a=setup", "a=setup:holdconn", "holdconn"),
+        ("a=sctp-port", "", "sctp-port"),
+        ("a=ice-ufrag", "a=ice-ufrag:abc", "ice-ufrag has 3"),
+        ("a=ice-pwd", "a=ice-pwd:short", "ice-pwd has 5"),
+        ("a=group", "a=group:BUNDLE 0 1", "mid '1'"),
+        ("c=", "c=IN IP4 0.0.0.0\r\na=candidate:1 1 udp nonsense", "candidate"),
+        ("v=", "v=1", "version"),
+    ],
+)
+def test_a_remote_offer_is_checked_whole_before_anything_changes(start: str, line: str, says: str) -> None:
+    end = End()
+    before = end.negotiation.state
+    with pytest.raises((InvalidAccessError, SDPSyntaxError), match=says):
+        end.take_offer(with_line_changed(offer_of(data_section(), group="0"), start, line))
+    assert end.negotiation.state is before
+    end.take_offer(offer_of(data_section(), group="0"))
+
+
+@pytest.mark.row("JSE-10")
+def test_rtcp_mux_is_required() -> None:
+    with pytest.raises(InvalidAccessError, match="rtcp-mux"):
+        End().take_offer(offer_of(audio_section("a", mux=False), data_section("d")))
+    # Bundled sections have it from the tagged one, and rejected ones need nothing.
+    End().take_offer(
+        offer_of(audio_section("a"), audio_section("b", mux=False, transport=""), data_section("d"), group="a b d")
+    )
+    End().take_offer(offer_of(audio_section("a", port=0, mux=False, transport=""), data_section("d")))
+
+
+@pytest.mark.row("FPR-02")
+def test_an_unknown_hash_beside_a_good_one_does_no_harm() -> None:
+    offer = offer_of(data_section()).replace("a=fingerprint", "a=fingerprint:future-hash AA:BB\r\na=fingerprint")
+    end = End()
+    end.take_offer(offer)
+    _, plan = end.answer()
+    assert any(isinstance(step, StartTransport) and OTHER_FINGERPRINT in step.fingerprints for step in plan)
+
+
+@pytest.mark.row("JSE-10", "BUN-03", "FPR-08", "SDP-03", "SDP-04")
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("a=setup", "a=setup:actpass"), "actpass"),
+        (("a=setup", ""), "no setup"),
+        (("a=fingerprint", ""), "fingerprint"),
+        (("a=mid", "a=mid:1"), "mid '1'"),
+        (("a=group", "a=group:BUNDLE 0 9"), "'9'"),
+        (("m=", "m=application 9 TCP/DTLS/SCTP webrtc-datachannel"), "TCP/DTLS/SCTP"),
+        (("m=", "m=audio 9 UDP/DTLS/SCTP 0"), "kind 'audio'"),
+        (("m=", audio_section("1") + "m=application 9 UDP/DTLS/SCTP webrtc-datachannel"), "2 sections"),
+    ],
+)
+def test_a_remote_answer_is_checked_whole_before_anything_changes(change: tuple[str, str], says: str) -> None:
+    end = End()
+    end.offer()
+    before = end.negotiation.state
+    with pytest.raises((InvalidAccessError, SDPSyntaxError), match=says):
+        end.take_answer(with_line_changed(answer_to_data(), *change))
+    assert end.negotiation.state is before
+    end.take_answer(answer_to_data())
+
+
+@pytest.mark.row("BUN-03")
+def test_an_answer_may_not_bundle_what_was_not_offered() -> None:
+    answerer = End()
+    answerer.take_offer(offer_of(audio_section("a"), data_section("d"), group="a d"))
+    answerer.answer()
+    answerer.offer()
+    answer = offer_of(audio_section("a", port=0, transport=""), data_section("d"), group="a d").replace(
+        "actpass", "active"
+    )
+    with pytest.raises(InvalidAccessError, match="'a'"):
+        answerer.take_answer(answer)
+
+
+@pytest.mark.row("SDP-03")
+def test_an_answer_may_not_accept_what_was_not_live_in_the_offer() -> None:
+    answerer = End()
+    answerer.take_offer(offer_of(audio_section("a"), data_section("d"), group="d"))
+    answerer.answer()
+    answerer.offer()
+    with pytest.raises(InvalidAccessError, match="not live"):
+        answerer.take_answer(offer_of(audio_section("a"), data_section("d"), group="d").replace("actpass", "active"))
+
+
+@pytest.mark.row("FPR-10", "SDP-ICE-09", "FPR-11")
+@pytest.mark.parametrize("as_answer", [False, True])
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"fingerprint": f"a=fingerprint:sha-256 {FINGERPRINT.value}"}, InvalidAccessError, "fingerprint has changed"),
+        ({"ice-ufrag": "a=ice-ufrag:another"}, InvalidAccessError, "only one has changed"),
+        ({"ice-pwd": "a=ice-pwd:anotheranotheranotheranother"}, InvalidAccessError, "only one has changed"),
+        (
+            {"ice-ufrag": "a=ice-ufrag:another", "ice-pwd": "a=ice-pwd:anotheranotheranotheranother"},
+            NotSupportedError,
+            "restarts ICE",
+        ),
+        ({"mid": "a=mid:0\r\na=tls-id:abcdefghijklmnopqrstuvwxyz"}, InvalidAccessError, "tls-id"),
+        ({"sctp-port": "a=sctp-port:5001"}, NotSupportedError, "5001"),
+    ],
+)
+def test_a_later_description_continues_the_transport(
+    as_answer: bool, changes: dict[str, str], error: type[WebRTCError], says: str
+) -> None:
+    end = End()
+    end.offer()
+    end.take_answer(answer_to_data(mid="0").replace("a=setup", "a=tls-id:zyxwvutsrqponmlkjihgfedcba\r\na=setup"))
+    text = answer_to_data().replace("a=setup", "a=tls-id:zyxwvutsrqponmlkjihgfedcba\r\na=setup")
+    for name, line in changes.items():
+        if "tls-id" in line:
+            text = with_line_changed(text, "a=tls-id", "")
+        text = with_line_changed(text, f"a={name}", line)
+    if as_answer:
+        end.offer()
+    before = end.negotiation.state
+    kind = SDPType.ANSWER if as_answer else SDPType.OFFER
+    with pytest.raises(error, match=says):
+        end.negotiation.set_remote(kind, text)
+    assert end.negotiation.state is before
+
+
+@pytest.mark.row("FPR-08", "FPR-09")
+def test_a_later_offer_may_name_the_role_in_use_and_no_other() -> None:
+    end = End()
+    end.offer()
+    end.take_answer(answer_to_data())
+    # The peer answered active: it is the client.
+    for setup in ("actpass", "active"):
+        end.take_offer(answer_to_data(setup=f"a=setup:{setup}"))
+        text, _ = end.answer()
+        assert "a=setup:passive" in text
+    with pytest.raises(InvalidAccessError, match="passive"):
+        end.take_offer(answer_to_data(setup="a=setup:passive"))
+
+
+def test_an_answerer_that_always_writes_active_does_not_turn_the_roles() -> None:
+    end = End()
+    end.take_offer(offer_of(data_section()))
+    end.answer()
+    # We are the client, and some answerers write "active" without a look at that.
+    end.offer()
+    plan = end.take_answer(answer_to_data())
+    assert not any(isinstance(step, StartTransport | StopTransport) for step in plan)
+
+
+def test_the_end_of_the_data_section_stops_the_transport() -> None:
+    offerer, answerer = End(), End("bobs")
+    connect(offerer, answerer)
+    answerer.take_offer(with_line_changed(offer_of(data_section(port=0)), "a=group", ""))
+    text, plan = answerer.answer()
+    assert session(text).media[0].port == 0
+    assert plan == (StopTransport(),)
+    assert answerer.negotiation.state.agreement is None
+
+
+LINES = offer_of(audio_section("a"), data_section("0"), group="a 0").split("\r\n")[:-1]
+
+
+@pytest.mark.row("JSE-10", "SDP-09")
+@given(
+    st.lists(
+        st.tuples(st.integers(0, len(LINES) - 1), st.sampled_from(["drop", "double", "swap", "spoil"])), max_size=6
+    ),
+    st.text(st.characters(codec="utf-8"), max_size=8),
+    st.sampled_from([SDPType.OFFER, SDPType.ANSWER, SDPType.PRANSWER]),
+)
+def test_whatever_a_peer_writes_is_applied_whole_or_refused_whole(
+    damage: list[tuple[int, str]], junk: str, kind: SDPType
+) -> None:
+    lines = list(LINES)
+    for place, how in damage:
+        line = place % len(lines)
+        if how == "drop":
+            del lines[line]
+        elif how == "double":
+            lines.insert(line, lines[line])
+        elif how == "swap":
+            lines[line - 1], lines[line] = lines[line], lines[line - 1]
+        else:
+            lines[line] = lines[line][: len(lines[line]) // 2] + junk
+    end = End()
+    if kind is not SDPType.OFFER:
+        end.offer()
+    before = end.negotiation.state
+    try:
+        end.negotiation.set_remote(kind, "\r\n".join([*lines, ""]))
+    except WebRTCError:
+        assert end.negotiation.state is before
+        return
+    assert end.negotiation.state.remote is not None
+    if kind is SDPType.OFFER:
+        end.answer()
+    if end.signaling is SignalingState.STABLE:
+        end.offer()

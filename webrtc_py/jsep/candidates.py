@@ -1,0 +1,73 @@
+"""Trickled candidates of the peer: which section of which description does one belong to (RFC 8829 section 4.1.19)?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import OperationError
+from .description import RemoteDescription
+from .remote import is_live, transport_of
+
+
+@dataclass(frozen=True, slots=True)
+class TrickledCandidate:
+    """``line`` is ``candidate:...``, or empty for the end of candidates.
+
+    The mid names the section, without it the index. Without both it is for all sections: an end of candidates may be,
+    and a candidate of an application whose signalling carries nothing but the line.
+    """
+
+    line: str
+    mid: str | None = None
+    mline_index: int | None = None
+    ufrag: str | None = None
+
+
+def sections_for(description: RemoteDescription, candidate: TrickledCandidate) -> frozenset[int]:
+    """The indexes of the live sections that it is for; none when its section was rejected.
+
+    Raises OperationError when there is no such section, or when it belongs to another generation of credentials.
+    """
+    session = description.session
+    live = {index: transport_of(session, media) for index, media in enumerate(session.media) if is_live(session, media)}
+    if candidate.mid is not None:
+        mids = [media.mid for media in session.media]
+        if candidate.mid not in mids:
+            raise OperationError(f"no section has the candidate's mid {candidate.mid!r}; the mids are {mids}")
+        live = {index: transport for index, transport in live.items() if mids[index] == candidate.mid}
+    elif candidate.mline_index is not None:
+        if candidate.mline_index >= len(session.media):
+            raise OperationError(
+                f"the candidate's section index is {candidate.mline_index}, the description has {len(session.media)}"
+            )
+        live = {index: transport for index, transport in live.items() if index == candidate.mline_index}
+    if candidate.ufrag is None:
+        return frozenset(live)
+    ufrags = {transport.ice_ufrag for transport in live.values()}
+    if live and candidate.ufrag not in ufrags:
+        raise OperationError(
+            f"the candidate belongs to ufrag {candidate.ufrag!r}, the description has {sorted(map(str, ufrags))}"
+        )
+    return frozenset(index for index, transport in live.items() if transport.ice_ufrag == candidate.ufrag)
+
+
+def with_candidate(
+    description: RemoteDescription, candidate: TrickledCandidate, sections: frozenset[int]
+) -> RemoteDescription:
+    """The description with what the candidate says of these sections."""
+    if not sections:
+        return description
+    return (
+        description.with_candidate(min(sections), candidate.line) if candidate.line else description.with_end(sections)
+    )
+
+
+def with_early(description: RemoteDescription, early: tuple[TrickledCandidate, ...]) -> RemoteDescription:
+    """The description with those of the candidates that came before it and belong to it."""
+    for candidate in early:
+        try:
+            description = with_candidate(description, candidate, sections_for(description, candidate))
+        except OperationError:
+            # Of an offer that was never set, in glare for example: its call returned long ago.
+            continue
+    return description

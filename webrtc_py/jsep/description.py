@@ -1,0 +1,102 @@
+"""A description that was applied, and its text at the time it is read: with the candidates known by then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..dtls.fingerprint import Fingerprint
+from ..sdp import Media, Session, Setup, TransportDescription, parse, set_default_destination
+from ..states import SDPType
+
+# What an agent keeps of one peer: far beyond what any peer has, and little enough to hold.
+MAX_REMOTE_CANDIDATES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTransport:
+    """Our end of the one transport that all sections share, as our descriptions tell of it."""
+
+    ice_ufrag: str
+    ice_pwd: str
+    fingerprints: tuple[Fingerprint, ...]
+    candidates: tuple[str, ...] = ()
+    """Those gathered so far, each ``candidate:...``."""
+    gathering_complete: bool = False
+    default_destination: tuple[str, int] | None = None
+    """The address and port of the default candidate (RFC 8839 section 4.2.1.2); None when none may be told."""
+
+    def describe(self, setup: Setup) -> TransportDescription:
+        return TransportDescription(
+            ice_ufrag=self.ice_ufrag,
+            ice_pwd=self.ice_pwd,
+            fingerprints=tuple((fingerprint.algorithm, fingerprint.value) for fingerprint in self.fingerprints),
+            setup=setup,
+            candidates=self.candidates,
+            end_of_candidates=self.gathering_complete,
+        )
+
+    def write_destination(self, media: Media) -> None:
+        """Put the default candidate, once there is one, into the section's ``m=`` and ``c=`` lines."""
+        if self.default_destination is not None:
+            set_default_destination(media, *self.default_destination)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDescription:
+    """One of ours. ``session`` is what ``text`` says, and nobody changes it."""
+
+    type: SDPType
+    text: str
+    session: Session
+
+    def text_with(self, transport: LocalTransport) -> str:
+        """The text with all candidates gathered by now (RFC 8829 section 4.1.13)."""
+        session = parse(self.text)
+        for media in session.media:
+            # An abandoned generation's candidates belong in no description of another one.
+            if media.ice_ufrag == transport.ice_ufrag:
+                for name in ("candidate", "end-of-candidates"):
+                    media.attributes.remove(name)
+                add_candidates(media, transport.candidates, transport.gathering_complete)
+                transport.write_destination(media)
+        return session.serialize()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteDescription:
+    """One of the peer's, with what was trickled since: candidates by section index, and sections with all."""
+
+    type: SDPType
+    text: str
+    session: Session
+    trickled: tuple[tuple[int, str], ...] = ()
+    ended: frozenset[int] = frozenset()
+
+    def with_candidate(self, index: int, candidate: str) -> RemoteDescription:
+        if (index, candidate) in self.trickled or len(self.trickled) >= MAX_REMOTE_CANDIDATES:
+            return self
+        return replace(self, trickled=(*self.trickled, (index, candidate)))
+
+    def with_end(self, indexes: frozenset[int]) -> RemoteDescription:
+        return replace(self, ended=self.ended | indexes)
+
+    def candidates_of(self, indexes: frozenset[int]) -> tuple[str, ...]:
+        """All candidates of these sections: the description's own, then the trickled ones."""
+        own = [line for index in sorted(indexes) for line in self.session.media[index].candidates]
+        return (*own, *(line for index, line in self.trickled if index in indexes))
+
+    def text_with_trickled(self) -> str:
+        if not self.trickled and not self.ended:
+            return self.text
+        session = parse(self.text)
+        for index, media in enumerate(session.media):
+            lines = tuple(line for at, line in self.trickled if at == index)
+            add_candidates(media, lines, index in self.ended and not media.end_of_candidates)
+        return session.serialize()
+
+
+def add_candidates(media: Media, candidates: tuple[str, ...], complete: bool) -> None:
+    for line in candidates:
+        media.attributes.add("candidate", line.removeprefix("candidate:"))
+    if complete:
+        media.attributes.add("end-of-candidates")

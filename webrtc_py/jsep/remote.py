@@ -1,0 +1,223 @@
+"""Reads the peer's description: is it whole (RFC 8829 section 5.8.3), and what does it say of our transport?
+
+Nothing here changes anything. What is wrong is an InvalidAccessError that names the section, so that a description is
+either applied whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..dtls.fingerprint import Fingerprint, strongest
+from ..errors import InvalidAccessError, NotSupportedError
+from ..sdp import Group, Media, Session, Setup, TransportDescription
+from ..states import BundlePolicy, DTLSRole, ICERole
+
+CandidateCheck = Callable[[str], object]
+"""Raises SDPSyntaxError for a candidate that is none (the ice package reads them)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSection:
+    """The section that carries the data channels, as the peer describes it."""
+
+    index: int
+    mid: str | None
+    sctp_port: int
+    max_message_size: int
+    transport: TransportDescription
+    """Its own, or that of the section it is bundled into."""
+    fingerprints: tuple[Fingerprint, ...]
+    same_transport: frozenset[int]
+    """The indexes of all sections whose candidates are for this transport, its own among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What the last answer settled, be it provisional: the transport that both ends use."""
+
+    ice_role: ICERole
+    dtls_role: DTLSRole
+    """Ours."""
+    remote: DataSection
+
+
+def read_offer(
+    session: Session, check_candidate: CandidateCheck, policy: BundlePolicy, agreed: Agreement | None
+) -> DataSection | None:
+    """The section that our answer accepts; None when there is none. All others are to be rejected.
+
+    Raises SDPSyntaxError, InvalidAccessError, or NotSupportedError for an ICE restart.
+    """
+    _check_sections(session, check_candidate, answer=False)
+    for index, media in enumerate(session.media):
+        if not media.is_data_channel or not is_live(session, media) or media.sctp_port == 0:
+            continue
+        if policy is BundlePolicy.MAX_BUNDLE and index and not _bundled_together(session, media, session.media[0]):
+            continue
+        data = _read_data(session, index)
+        if agreed is not None:
+            _check_continued(data, agreed)
+            _check_role(data, agreed)
+        return data
+    return None
+
+
+def read_answer(
+    session: Session, check_candidate: CandidateCheck, offer: Session, agreed: Agreement | None
+) -> DataSection | None:
+    """The data section that the peer accepted; None when our offer had none, or the peer rejects it."""
+    _check_matches(session, offer)
+    _check_sections(session, check_candidate, answer=True)
+    for index, (media, offered) in enumerate(zip(session.media, offer.media, strict=True)):
+        if offered.rejected and is_live(session, media):
+            raise InvalidAccessError(f"{_name(media, index)} is accepted in the answer, but its offer was not live")
+        if media.is_data_channel and is_live(session, media) and media.sctp_port != 0:
+            data = _read_data(session, index)
+            if agreed is not None:
+                # A role that differs from the one in use is left alone: some answerers always write "active".
+                _check_continued(data, agreed)
+            return data
+    return None
+
+
+def is_live(session: Session, media: Media) -> bool:
+    """Whether a section is in use: not with port 0, unless it is bundle-only in a group (RFC 9143 section 7.2)."""
+    return media.port != 0 or (media.bundle_only and _bundle_of(session, media) is not None)
+
+
+def _bundle_of(session: Session, media: Media) -> Group | None:
+    return next((group for group in session.bundle_groups if media.mid in group.mids), None)
+
+
+def _bundled_together(session: Session, one: Media, other: Media) -> bool:
+    group = _bundle_of(session, one)
+    return group is not None and other.mid in group.mids
+
+
+def transport_of(session: Session, media: Media) -> TransportDescription:
+    """A section's own transport, or that of the section it is bundled into (RFC 9143 section 7.1.3)."""
+    own = TransportDescription.read(session, media)
+    group = _bundle_of(session, media)
+    if own.ice_ufrag is not None or group is None:
+        return own
+    for mid in group.mids:
+        tagged = session.find_media(mid)
+        if tagged is not None and tagged.ice_ufrag is not None:
+            return TransportDescription.read(session, tagged)
+    return own
+
+
+def _name(media: Media, index: int) -> str:
+    return f"section {index} (m={media.kind}, mid {media.mid})" if media.mid else f"section {index} (m={media.kind})"
+
+
+def _check_matches(answer: Session, offer: Session) -> None:
+    """RFC 3264 section 6, RFC 9143 section 7.4."""
+    if len(answer.media) != len(offer.media):
+        raise InvalidAccessError(f"the answer has {len(answer.media)} sections, the offer {len(offer.media)}")
+    for index, (media, offered) in enumerate(zip(answer.media, offer.media, strict=True)):
+        for what, given, right in (
+            ("kind", media.kind, offered.kind),
+            ("protocol", media.protocol, offered.protocol),
+            ("mid", media.mid, offered.mid),
+        ):
+            if given != right and given is not None:
+                raise InvalidAccessError(f"section {index} of the answer has {what} {given!r}, the offer has {right!r}")
+    bundled = {mid for group in offer.bundle_groups for mid in group.mids}
+    for group in answer.bundle_groups:
+        for mid in group.mids:
+            if mid not in bundled:
+                raise InvalidAccessError(f"the answer bundles mid {mid!r}, which the offer does not bundle")
+
+
+def _check_sections(session: Session, check_candidate: CandidateCheck, *, answer: bool) -> None:
+    for group in session.bundle_groups:
+        for mid in group.mids:
+            if session.find_media(mid) is None:
+                raise InvalidAccessError(f"mid {mid!r} is bundled, and no section has it")
+    for index, media in enumerate(session.media):
+        for candidate in media.candidates:
+            check_candidate(candidate)
+        if is_live(session, media):
+            _check_live(session, media, _name(media, index), answer=answer)
+
+
+def _check_live(session: Session, media: Media, name: str, *, answer: bool) -> None:
+    """The features that nobody may go without (RFC 8829 sections 5.1.1 and 5.8.3)."""
+    transport = transport_of(session, media)
+    if transport.ice_ufrag is None or transport.ice_pwd is None:
+        raise InvalidAccessError(f"{name} has no ice-ufrag and ice-pwd")
+    if not transport.fingerprints:
+        raise InvalidAccessError(f"{name} has no fingerprint: only DTLS is spoken")
+    if not strongest(_fingerprints(transport)):
+        names = ", ".join(algorithm for algorithm, _ in transport.fingerprints)
+        raise InvalidAccessError(f"{name} has fingerprints of {names} only; sha-256, sha-384 or sha-512 is needed")
+    right = (Setup.ACTIVE, Setup.PASSIVE) if answer else (Setup.ACTPASS, Setup.ACTIVE, Setup.PASSIVE)
+    if transport.setup not in right:
+        given = "no setup" if transport.setup is None else f"setup {transport.setup.value}"
+        raise InvalidAccessError(f"{name} has {given}; {', '.join(right)} can be")
+    if media.is_rtp and not media.rtcp_mux and not _tagged_has_mux(session, media):
+        raise InvalidAccessError(f"{name} has no rtcp-mux, which the rtcp_mux_policy requires")
+    if media.is_data_channel and media.sctp_port is None:
+        raise InvalidAccessError(f"{name} has no sctp-port (RFC 8841 section 5.1)")
+
+
+def _tagged_has_mux(session: Session, media: Media) -> bool:
+    group = _bundle_of(session, media)
+    tagged = None if group is None else session.find_media(group.mids[0])
+    return tagged is not None and tagged.rtcp_mux
+
+
+def _fingerprints(transport: TransportDescription) -> tuple[Fingerprint, ...]:
+    return tuple(Fingerprint(algorithm, value) for algorithm, value in transport.fingerprints)
+
+
+def _read_data(session: Session, index: int) -> DataSection:
+    media = session.media[index]
+    transport = transport_of(session, media)
+    credentials = transport.ice_ufrag, transport.ice_pwd
+    same = {index}
+    for other_index, other in enumerate(session.media):
+        if _bundled_together(session, media, other):
+            theirs = transport_of(session, other)
+            if (theirs.ice_ufrag, theirs.ice_pwd) == credentials:
+                same.add(other_index)
+    return DataSection(
+        index=index,
+        mid=media.mid,
+        sctp_port=media.sctp_port or 0,
+        max_message_size=media.max_message_size,
+        transport=transport,
+        fingerprints=_fingerprints(transport),
+        same_transport=frozenset(same),
+    )
+
+
+def _check_continued(new: DataSection, agreed: Agreement) -> None:
+    """Whether the transport in use goes on (RFC 8829 section 5.8.3, RFC 8842 section 5.5)."""
+    old = agreed.remote.transport
+    changed = [old.ice_ufrag != new.transport.ice_ufrag, old.ice_pwd != new.transport.ice_pwd]
+    if all(changed):
+        raise NotSupportedError("the description restarts ICE, which is not supported yet")
+    if any(changed):
+        # RFC 8839 section 4.4.1.1.1: a restart changes both.
+        raise InvalidAccessError(
+            "of ice-ufrag and ice-pwd only one has changed; a restart changes both, else none does"
+        )
+    if set(new.fingerprints).isdisjoint(agreed.remote.fingerprints):
+        raise InvalidAccessError("the fingerprint has changed, which needs an ICE restart (RFC 8842 section 5.5)")
+    if old.tls_id is not None and old.tls_id != new.transport.tls_id:
+        raise InvalidAccessError("the tls-id has changed, which needs an ICE restart (RFC 8842 section 5.5)")
+    if new.sctp_port != agreed.remote.sctp_port:
+        raise NotSupportedError(
+            f"the sctp-port of the association in use is {agreed.remote.sctp_port}, and cannot become {new.sctp_port}"
+        )
+
+
+def _check_role(offered: DataSection, agreed: Agreement) -> None:
+    """A later offer may be ``actpass``, or say the role that the peer has (RFC 8829 section 5.8.3)."""
+    theirs = Setup.PASSIVE if agreed.dtls_role is DTLSRole.CLIENT else Setup.ACTIVE
+    if offered.transport.setup not in (Setup.ACTPASS, theirs):
+        raise InvalidAccessError(f"the offer has setup {offered.transport.setup}, and the peer's role is {theirs}")
