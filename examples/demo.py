@@ -27,6 +27,7 @@ MESSAGE = 64 * 1024
 # How much may wait in the channel: enough to keep it busy, little enough not to fill memory.
 BUFFERED = 4 * 1024 * 1024
 PATIENCE = 30.0
+LOOPBACK = ("127.", "::1")
 
 Say = Callable[[str], None]
 
@@ -53,11 +54,16 @@ class Signalling:
         self._writer.close()
 
 
+def local_addresses() -> list[str]:
+    """The addresses of this machine that a candidate could have, and those of its loopback interface."""
+    found = [str(ip.ip if ip.is_IPv4 else ip.ip[0]) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    return [address for address in found if not address.startswith("fe80:")]
+
+
 def new_peer_connection(signalling: Signalling, say: Say) -> PeerConnection:
     """A connection that sends its candidates as they are found, and says what happens to it."""
     settings = SettingEngine()
-    addresses = [str(ip.ip if ip.is_IPv4 else ip.ip[0]) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
-    if not any(not address.startswith(("127.", "::1", "fe80:")) for address in addresses):
+    if all(address.startswith(LOOPBACK) for address in local_addresses()):
         say("no network but loopback: using that")
         settings.set_include_loopback_candidate(True)
     pc = API(setting_engine=settings).new_peer_connection()
@@ -186,6 +192,9 @@ def peer(name: str, part: Part, pipe: socket.socket) -> None:
 
 
 def main() -> int:
+    if not local_addresses():
+        print("FAILED: no network interface is up, not even loopback.")
+        return 1
     spawn = multiprocessing.get_context("spawn")
     ends = socket.socketpair()
     processes = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,12 +32,22 @@ def test_the_contracts_hold(copy: Path) -> None:
     assert code == 0, output
 
 
+def test_all_of_ice_that_is_below_is_sans_io() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [rooms] = [contract for contract in contracts if contract.get("containers") == ["webrtc_py.ice"]]
+    [sans_io] = [contract for contract in contracts if contract["name"].startswith("sans-IO")]
+    below = {f"webrtc_py.ice.{module.strip(' ()')}" for module in rooms["layers"][-1].split(":")}
+    assert below == {module for module in sans_io["source_modules"] if module.startswith("webrtc_py.ice.")}
+
+
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
         ("errors.py", "from .runtime import driver", "layers BROKEN"),
         ("data_channel.py", "from . import sctp_transport", "layers BROKEN"),
         ("newcomer.py", "", "newcomer"),
+        ("ice/newcomer.py", "", "newcomer"),
+        ("ice/pair.py", "from . import relay", "below BROKEN"),
         ("sctp/newcomer.py", "import asyncio", "event loop BROKEN"),
         ("ice/candidate.py", "import random", "event loop BROKEN"),
         ("sctp/newcomer.py", "from aioice import stun", "aioice stays in ice BROKEN"),

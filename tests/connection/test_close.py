@@ -1,0 +1,217 @@
+"""``close()`` at every stage of a connection ends soon, and leaves no task, timer, socket or TURN allocation.
+
+``run`` checks at the end of each test what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.connections import Call
+from tests.support.virtual_loop import run
+from tests.support.virtual_network import DROP, Packet, Verdict, VirtualNetwork
+from tests.support.virtual_turn import TURNServer
+from webrtc_py import Configuration, DataChannel, ICEServer, PeerConnection
+
+pytestmark = pytest.mark.row("X-07", "WPC-14")
+
+SOON = 2.0
+
+
+def servers() -> tuple[VirtualNetwork, TURNServer, Configuration]:
+    """A network with a STUN server, a TURN server and one of each that is dead."""
+    network = VirtualNetwork(seed=3, delay=0.02)
+    network.stun_server("stun.example", "192.0.2.3")
+    turn = network.turn_server("turn.example", "192.0.2.4")
+    network.stun_server("dead.example", "192.0.2.5").silent = True
+    network.turn_server("dead-turn.example", "192.0.2.6").silent = True
+    relays = ["turn:turn.example", "turn:turn.example?transport=tcp", "turn:dead-turn.example"]
+    configuration = Configuration(
+        [ICEServer(["stun:stun.example", "stun:dead.example"]), ICEServer(relays, username="user", credential="secret")]
+    )
+    return network, turn, configuration
+
+
+async def close_in_time(pc: PeerConnection) -> None:
+    begin = asyncio.get_running_loop().time()
+    await pc.close()
+    assert asyncio.get_running_loop().time() - begin <= SOON
+    assert (pc.connection_state, pc.signaling_state, pc.ice_connection_state) == ("closed", "closed", "closed")
+    await pc.close()
+
+
+def drop_dtls(*content_types: int) -> Callable[[Packet], Verdict | None]:
+    """A tap that loses DTLS records of these types (RFC 6347 section 4.1)."""
+    return lambda packet: DROP if packet.data[:1] and packet.data[0] in content_types else None
+
+
+async def reach(stage: str, network: VirtualNetwork, call: Call) -> list[DataChannel]:
+    """Bring a call to ``stage``; the channels that are open then."""
+    offerer, answerer = call.offerer.pc, call.answerer.pc
+    if stage == "new":
+        return []
+    if stage == "connected" or stage == "transferring" or stage in ("disconnected", "failed", "channel closing"):
+        channels = list(await call.connect())
+        if stage == "transferring":
+            network.set_path(call.offerer.host, call.answerer.host, bandwidth=1_000_000)
+            for _ in range(100):
+                channels[0].send(bytes(50_000))
+                channels[1].send(bytes(50_000))
+            await asyncio.sleep(0.5)
+        elif stage == "channel closing":
+            network.cut(call.offerer.host, call.answerer.host)
+            asyncio.get_running_loop().call_soon(asyncio.ensure_future, channels[0].close())
+            await asyncio.sleep(0.01)
+        elif stage in ("disconnected", "failed"):
+            for name in ("bob", "turn.example"):
+                network.cut(call.offerer.host, network.hosts[name])
+            network.cut(call.answerer.host, network.hosts["turn.example"])
+            reached = asyncio.Event()
+            offerer.on_ice_connection_state_change(lambda state: reached.set() if state == stage else None)
+            await reached.wait()
+        return channels
+    offerer.create_data_channel("test")
+    if stage == "gathering":
+        await offerer.set_local_description()
+        await asyncio.sleep(0.05)
+        assert offerer.ice_gathering_state == "gathering"
+        return []
+    if stage == "offered":
+        await offerer.set_local_description()
+        await answerer.set_remote_description(offerer.local_description)
+        return []
+    lost = {"checking": range(4), "handshaking": range(20, 64), "associating": (23,)}[stage]
+    network.tap(drop_dtls(*lost))
+    await call.negotiate()
+    await asyncio.sleep(1.0)
+    ice = "checking" if stage == "checking" else "connected"
+    assert offerer.ice_connection_state in (ice, "completed")
+    dtls = {"checking": "new", "handshaking": "connecting", "associating": "connected"}[stage]
+    assert offerer.sctp.transport.state == dtls
+    return []
+
+
+STAGES = [
+    "new",
+    "gathering",
+    "offered",
+    "checking",
+    "handshaking",
+    "associating",
+    "connected",
+    "transferring",
+    "channel closing",
+    "disconnected",
+    "failed",
+]
+
+
+@pytest.mark.parametrize("closer", ["offerer", "answerer", "both"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_close_at_every_stage(stage: str, closer: str) -> None:
+    network, turn, configuration = servers()
+
+    async def main() -> None:
+        call = Call.over(network, configuration)
+        channels = await reach(stage, network, call)
+        first, second = call.offerer.pc, call.answerer.pc
+        if closer == "answerer":
+            first, second = second, first
+        if closer == "both":
+            await asyncio.gather(close_in_time(first), close_in_time(second))
+        else:
+            await close_in_time(first)
+            if stage == "connected":
+                await asyncio.sleep(1.0)
+                assert [str(channel.ready_state) for channel in channels] == ["closed", "closed"]
+                assert second.sctp.transport.state == "closed"
+            await close_in_time(second)
+        assert [str(channel.ready_state) for channel in channels] == ["closed"] * len(channels)
+        await call.close()
+        await asyncio.sleep(SOON)
+        if stage != "failed" and stage != "disconnected":
+            assert turn.allocations == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("as_coroutine", [False, True])
+@pytest.mark.parametrize(
+    "event", ["on_ice_candidate", "on_connection_state_change", "on_open", "on_message", "on_data_channel"]
+)
+def test_close_from_inside_a_handler(event: str, as_coroutine: bool) -> None:
+    network, turn, configuration = servers()
+
+    async def main() -> None:
+        call = Call.over(network, configuration)
+        closed = asyncio.get_running_loop().create_future()
+        closings: set[asyncio.Task[None]] = set()
+
+        async def close(pc: PeerConnection) -> None:
+            await close_in_time(pc)
+            if not closed.done():
+                closed.set_result(None)
+
+        def close_soon(pc: PeerConnection) -> None:
+            closings.add(asyncio.ensure_future(close(pc)))
+
+        offerer, answerer = call.offerer.pc, call.answerer.pc
+        channel = offerer.create_data_channel("test")
+        begin = close if as_coroutine else close_soon
+        if event == "on_ice_candidate":
+            offerer.on_ice_candidate(lambda candidate: begin(offerer))
+            await offerer.set_local_description()
+        else:
+            if event == "on_connection_state_change":
+                offerer.on_connection_state_change(lambda state: begin(offerer) if state == "connected" else None)
+            elif event == "on_open":
+                channel.on_open(lambda: begin(offerer))
+            elif event == "on_message":
+                channel.on_open(lambda: channel.send("close, please"))
+                answerer.on_data_channel(lambda far: far.on_message(lambda message: begin(answerer)) and None)
+            else:
+                answerer.on_data_channel(lambda far: begin(answerer))
+            await call.negotiate()
+        await closed
+        await asyncio.gather(*closings)
+        await call.close()
+        await asyncio.sleep(SOON)
+        assert turn.allocations == 0
+
+    run(main())
+
+
+def test_waiting_calls_end_when_the_connection_closes() -> None:
+    network, _, configuration = servers()
+
+    async def main() -> None:
+        call = Call.over(network, configuration)
+        network.cut(call.offerer.host, call.answerer.host)
+        channel = call.offerer.pc.create_data_channel("test")
+        waiting = [
+            asyncio.create_task(call.offerer.pc.wait_connected()),
+            asyncio.create_task(channel.opened()),
+            asyncio.create_task(channel.recv()),
+        ]
+        await asyncio.sleep(0.1)
+        await close_in_time(call.offerer.pc)
+        for task in waiting:
+            with pytest.raises(ConnectionError):
+                await task
+        await call.close()
+
+    run(main())
+
+
+def test_many_connections_one_after_the_other_leave_nothing() -> None:
+    async def main() -> None:
+        for seed in range(20):
+            async with Call.over(VirtualNetwork(seed)) as call:
+                near, far = await call.connect()
+                near.send("hello")
+                assert await far.recv() == "hello"
+
+    run(main())
