@@ -66,6 +66,8 @@ class Host(Protocol):
 
     def relay_lost(self, relay: Relay, reason: str) -> None: ...
 
+    def permission_refused(self, relay: Relay, host: str, reason: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class GatherPlan:
@@ -231,6 +233,7 @@ class Gathering:
             reliable=url.transport == "tcp",
             shared=self._shared,
             on_lost=self._host.relay_lost,
+            on_refused=self._host.permission_refused,
         )
         started = self._shared.loop.time()
         try:

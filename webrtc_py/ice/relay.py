@@ -180,10 +180,18 @@ class MessageFramer:
 class Relay:
     """An allocation on a TURN server. It sends from, and receives on, the relayed address."""
 
-    def __init__(self, client: TurnClient, shared: Shared, on_lost: Callable[[Relay, str], None]) -> None:
+    def __init__(
+        self,
+        client: TurnClient,
+        shared: Shared,
+        on_lost: Callable[[Relay, str], None],
+        on_refused: Callable[[Relay, str, str], None],
+    ) -> None:
+        """``on_lost`` is told why the allocation ended, ``on_refused`` which host cannot be reached, and why."""
         self._client = client
         self._shared = shared
         self._on_lost = on_lost
+        self._on_refused = on_refused
         self._link: _Link | None = None
         self._receiver: Receiver | None = None
         self._driver = Driver[bytes, TurnEvent](client, self._send_message, self._on_event, shared)
@@ -202,6 +210,7 @@ class Relay:
         reliable: bool,
         shared: Shared,
         on_lost: Callable[[Relay, str], None],
+        on_refused: Callable[[Relay, str, str], None],
     ) -> Relay:
         client = TurnClient(
             username=username,
@@ -210,7 +219,7 @@ class Relay:
             reliable=reliable,
             make_transaction_id=lambda: secrets.token_bytes(12),
         )
-        return cls(client, shared, on_lost)
+        return cls(client, shared, on_lost, on_refused)
 
     def attach_socket(self, socket: DatagramSocket, server: Address) -> None:
         self._link = DatagramLink(socket, server, self._receive)
@@ -339,7 +348,8 @@ class Relay:
         elif isinstance(event, AllocationFailed):
             self._fail(event)
         elif isinstance(event, PermissionRefused):
-            logger.info("TURN: no permission for %s: %d %s", event.host, event.error_code, event.reason)
+            logger.debug("TURN: no permission for %s: %d %s", event.host, event.error_code, event.reason)
+            self._on_refused(self, event.host, f"{event.error_code} {event.reason}")
         elif isinstance(event, Closed) and not self._closed.done():
             self._closed.set_result(None)
 

@@ -1,0 +1,67 @@
+"""What an agent is made with."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ..errors import InvalidAccessError
+from ..runtime.network import Network
+from ..states import CandidateType, MulticastDNSMode, NetworkType
+from .options import AgentTimings
+from .url import ServerURL, parse_url
+
+
+@dataclass(slots=True)
+class AgentOptions:
+    """All fields have defaults; a wrong value raises InvalidAccessError or ValueError, a wrong URL URLSyntaxError.
+
+    ``urls`` are STUN and TURN servers; a TURN server's ``ServerURL`` carries ``username`` and ``password``.
+    ``candidate_types`` is the transport policy too: without ``host`` no address of the host's is told, and with
+    ``relay`` alone nothing but the sockets to the TURN servers is opened.
+    Filters take an interface's name or a numeric address, and say whether it may be used.
+    ``net`` replaces the system's network; it then resolves ``.local`` names as well.
+    """
+
+    urls: Sequence[ServerURL | str] = ()
+    network_types: Sequence[NetworkType | str] = (NetworkType.UDP4, NetworkType.UDP6)
+    candidate_types: Sequence[CandidateType | str] = (CandidateType.HOST, CandidateType.SRFLX, CandidateType.RELAY)
+    timings: AgentTimings = field(default_factory=AgentTimings)
+    stun_gather_timeout: float = 5.0
+    """Seconds a server has to answer, and a ``.local`` name to be resolved."""
+    local_ufrag: str = ""
+    local_pwd: str = field(default="", repr=False)
+    port_range: tuple[int, int] | None = None
+    """The ports, both ends included, of host candidates."""
+    interface_filter: Callable[[str], bool] | None = None
+    ip_filter: Callable[[str], bool] | None = None
+    remote_ip_filter: Callable[[str], bool] | None = None
+    include_loopback: bool = False
+    multicast_dns_mode: MulticastDNSMode | str = MulticastDNSMode.QUERY_ONLY
+    tls_context: ssl.SSLContext | None = None
+    """For ``turns:`` servers; None checks their certificates and names with the system's authorities."""
+    net: Network | None = None
+
+    def __post_init__(self) -> None:
+        self.urls = [parse_url(url) if isinstance(url, str) else url for url in self.urls]
+        self.network_types = [NetworkType(one) for one in self.network_types]
+        self.candidate_types = [CandidateType(one) for one in self.candidate_types]
+        self.multicast_dns_mode = MulticastDNSMode(self.multicast_dns_mode)
+        for url in self.server_urls:
+            if url.is_turn and CandidateType.RELAY in self.candidate_types and not (url.username and url.password):
+                raise InvalidAccessError(f"{url} needs a username and a password")
+        if CandidateType.PRFLX in self.candidate_types:
+            raise InvalidAccessError("peer-reflexive candidates are found by checks, and cannot be gathered")
+        if bool(self.local_ufrag) != bool(self.local_pwd):
+            raise InvalidAccessError("local_ufrag and local_pwd are given together, or neither is")
+        if self.stun_gather_timeout <= 0:
+            raise InvalidAccessError(f"stun_gather_timeout is {self.stun_gather_timeout!r}; it must be more than 0")
+        if self.port_range is not None:
+            low, high = self.port_range
+            if not 0 < low <= high < 65536:
+                raise InvalidAccessError(f"port_range is {self.port_range!r}; it must be (low, high) of 1 to 65535")
+
+    @property
+    def server_urls(self) -> list[ServerURL]:
+        return [url for url in self.urls if isinstance(url, ServerURL)]

@@ -1,0 +1,24 @@
+"""How an agent tells the layer above what happens."""
+
+from __future__ import annotations
+
+from ..states import ICEGathererState, ICETransportState
+from .candidate import Candidate
+from .gather import GatheringError
+from .pair import CandidatePair
+
+
+class AgentListener:
+    """Called at once, in the engine's order, and before the application's handlers. Override what is of interest."""
+
+    def local_candidate(self, candidate: Candidate | None) -> None:
+        """A candidate to tell the peer; None when there are no more."""
+
+    def gathering_failed(self, error: GatheringError) -> None:
+        """A server gave no candidate."""
+
+    def gathering_state_changed(self, state: ICEGathererState) -> None: ...
+
+    def state_changed(self, state: ICETransportState, reason: str) -> None: ...
+
+    def selected_pair_changed(self, pair: CandidatePair) -> None: ...

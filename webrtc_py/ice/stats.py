@@ -1,0 +1,68 @@
+"""What is counted about candidate pairs, as webrtc-stats names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..states import CandidatePairState
+from .candidate import Candidate
+from .pair import CandidatePair
+
+
+@dataclass(frozen=True, slots=True)
+class CandidatePairStats:
+    """One pair. Times are seconds since the epoch, None before the first; round-trip times are seconds."""
+
+    id: int
+    local: Candidate
+    remote: Candidate
+    state: CandidatePairState
+    priority: int
+    nominated: bool
+    selected: bool
+    packets_sent: int
+    packets_received: int
+    bytes_sent: int
+    bytes_received: int
+    requests_sent: int
+    requests_received: int
+    responses_sent: int
+    responses_received: int
+    consent_requests_sent: int
+    current_round_trip_time: float | None
+    total_round_trip_time: float
+    last_packet_sent_timestamp: float | None
+    last_packet_received_timestamp: float | None
+    failure: str
+    """Why the last check failed; empty when it did not."""
+
+    @classmethod
+    def of(cls, pair: CandidatePair, *, selected: bool, epoch: float) -> CandidatePairStats:
+        """``epoch`` is what to add to the loop's time to get the time of day."""
+
+        def time_of_day(moment: float | None) -> float | None:
+            return None if moment is None else moment + epoch
+
+        return cls(
+            id=pair.id,
+            local=pair.local,
+            remote=pair.remote,
+            state=pair.state,
+            priority=pair.priority,
+            nominated=pair.nominated,
+            selected=selected,
+            packets_sent=pair.packets_sent,
+            packets_received=pair.packets_received,
+            bytes_sent=pair.bytes_sent,
+            bytes_received=pair.bytes_received,
+            requests_sent=pair.requests_sent,
+            requests_received=pair.requests_received,
+            responses_sent=pair.responses_sent,
+            responses_received=pair.responses_received,
+            consent_requests_sent=pair.consent_requests_sent,
+            current_round_trip_time=pair.current_round_trip_time,
+            total_round_trip_time=pair.total_round_trip_time,
+            last_packet_sent_timestamp=time_of_day(pair.last_packet_sent),
+            last_packet_received_timestamp=time_of_day(pair.last_packet_received),
+            failure=pair.failure,
+        )

@@ -1,0 +1,141 @@
+"""Gathers local candidates for ICE transports, one by one (W3C ORTC's RTCIceGatherer, as Pion has it)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from .ice.agent import Agent
+from .ice.agent_options import AgentOptions
+from .ice.candidate import Candidate
+from .ice.gather import GatheringError
+from .ice.listener import AgentListener
+from .ice.options import AgentTimings
+from .ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEParameters
+from .runtime.event import Event, EventQueue
+from .setting_engine import SettingEngine
+from .states import CandidateType, ICEGathererState, ICETransportPolicy
+
+# The transport policy is a question of what is gathered (RFC 8828 section 5.2 calls "relay" mode 4).
+_CANDIDATE_TYPES = {
+    ICETransportPolicy.ALL: (CandidateType.HOST, CandidateType.SRFLX, CandidateType.RELAY),
+    ICETransportPolicy.NO_HOST: (CandidateType.SRFLX, CandidateType.RELAY),
+    ICETransportPolicy.RELAY: (CandidateType.RELAY,),
+}
+# Beyond this a check is hopeless whatever the setting says: its last interval would be months.
+_MAX_BINDING_REQUESTS = 20
+
+
+class ICEGatherer(AgentListener):
+    """Events: ``on_local_candidate(ICECandidate | None)``, None at the end, ``on_state_change(ICEGathererState)``,
+    ``on_error(ICECandidateError)`` for each server that gave no candidate."""
+
+    def __init__(self, options: ICEGatherOptions | None = None, setting_engine: SettingEngine | None = None) -> None:
+        """URLSyntaxError and InvalidAccessError for servers that cannot be used."""
+        options = options or ICEGatherOptions()
+        self.agent = Agent(_agent_options(options, setting_engine or SettingEngine()))
+        self.agent.add_listener(self)
+        self._listeners: list[
+            tuple[
+                Callable[[ICECandidate | None], None],
+                Callable[[ICEGathererState], None],
+                Callable[[ICECandidateError], None],
+            ]
+        ] = []
+        self._events = EventQueue("ICE gatherer")
+        self.on_local_candidate = Event[ICECandidate | None]("on_local_candidate", self._events)
+        self.on_state_change = Event[ICEGathererState]("on_state_change", self._events)
+        self.on_error = Event[ICECandidateError]("on_error", self._events)
+
+    async def __aenter__(self) -> ICEGatherer:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def state(self) -> ICEGathererState:
+        return self.agent.gathering_state
+
+    async def gather(self) -> None:
+        """Begin to gather, and return. Candidates come as they are found. InvalidStateError the second time."""
+        await self.agent.gather_candidates()
+
+    async def gathering_complete(self) -> None:
+        """Wait until there will be no more candidates. ConnectionClosedError when the gatherer is closed before."""
+        await self.agent.gathering_complete()
+
+    def get_local_parameters(self) -> ICEParameters:
+        """The credentials to tell the peer."""
+        return ICEParameters(*self.agent.get_local_user_credentials())
+
+    def get_local_candidates(self) -> list[ICECandidate]:
+        """What has been found so far."""
+        return [ICECandidate.from_candidate(candidate) for candidate in self.agent.get_local_candidates()]
+
+    async def close(self) -> None:
+        """Stop gathering and give up all candidates, and with them the transport that uses them."""
+        await self.agent.close()
+
+    def add_listener(
+        self,
+        on_candidate: Callable[[ICECandidate | None], None],
+        on_state: Callable[[ICEGathererState], None],
+        on_error: Callable[[ICECandidateError], None],
+    ) -> None:
+        """For the peer connection: called at once and in order, before the application's handlers."""
+        self._listeners.append((on_candidate, on_state, on_error))
+
+    # What the agent tells
+
+    def local_candidate(self, candidate: Candidate | None) -> None:
+        found = None if candidate is None else ICECandidate.from_candidate(candidate)
+        for on_candidate, _, _ in self._listeners:
+            on_candidate(found)
+        self.on_local_candidate.emit(found)
+
+    def gathering_state_changed(self, state: ICEGathererState) -> None:
+        for _, on_state, _ in self._listeners:
+            on_state(state)
+        self.on_state_change.emit(state)
+        if state is ICEGathererState.CLOSED:
+            self._events.close_after_queued()
+
+    def gathering_failed(self, error: GatheringError) -> None:
+        address, port = error.base or (None, None)
+        failed = ICECandidateError(str(error.url), address, port, error.error_code, error.reason)
+        for _, _, on_error in self._listeners:
+            on_error(failed)
+        self.on_error.emit(failed)
+
+
+def _agent_options(options: ICEGatherOptions, settings: SettingEngine) -> AgentOptions:
+    ufrag, pwd = settings.ice_credentials or ("", "")
+    return AgentOptions(
+        urls=[url for server in options.ice_servers for url in server.parse_urls()],
+        network_types=settings.network_types,
+        candidate_types=_CANDIDATE_TYPES[ICETransportPolicy(options.ice_gather_policy)],
+        timings=AgentTimings(
+            disconnected_timeout=settings.ice_disconnected_timeout,
+            failed_timeout=settings.ice_failed_timeout,
+            keepalive_interval=settings.ice_keepalive_interval,
+            max_binding_requests=min(settings.ice_max_binding_requests, _MAX_BINDING_REQUESTS),
+            host_acceptance_min_wait=settings.host_acceptance_min_wait,
+            srflx_acceptance_min_wait=settings.srflx_acceptance_min_wait,
+            prflx_acceptance_min_wait=settings.prflx_acceptance_min_wait,
+            relay_acceptance_min_wait=settings.relay_acceptance_min_wait,
+        ),
+        stun_gather_timeout=settings.stun_gather_timeout,
+        local_ufrag=ufrag,
+        local_pwd=pwd,
+        port_range=settings.ephemeral_udp_port_range,
+        interface_filter=settings.interface_filter,
+        ip_filter=settings.ip_filter,
+        remote_ip_filter=settings.remote_ip_filter,
+        include_loopback=settings.include_loopback_candidate,
+        multicast_dns_mode=settings.ice_multicast_dns_mode,
+        tls_context=settings.turn_tls_context,
+        net=settings.network,
+    )
