@@ -249,8 +249,13 @@ def interleave_families(addresses: Iterable[str]) -> list[str]:
     families: tuple[list[str], list[str]] = ([], [])
     for address in addresses:
         families[":" not in address].append(address)
-    # Spread evenly: the i-th of n addresses stands at (i + 1) / n of the way; sorting is stable, so IPv6 wins ties.
-    places = [((i + 1) / len(family), address) for family in families for i, address in enumerate(family)]
+    # Spread evenly: the i-th of n IPv6 addresses stands at i / n of the way, the i-th of n IPv4 ones at (i + 1) / n.
+    # So the first stretch of IPv6 has the length that the RFC proposes. Sorting is stable: IPv6 wins ties.
+    places = [
+        ((i + ahead) / len(family), address)
+        for ahead, family in enumerate(families)
+        for i, address in enumerate(family)
+    ]
     return [address for _, address in sorted(places, key=lambda place: place[0])]
 
 

@@ -26,7 +26,16 @@ from .options import CONSENT_TIMEOUT, AgentTimings
 from .pair import Address, CandidatePair
 from .pairing import Pairing
 from .selection import Nomination, accepts_nomination
-from .transaction import CONSENT_DELAYS, MIN_RTO, Chance, Purpose, Transaction, check_delays, nomination_delays
+from .transaction import (
+    CONSENT_DELAYS,
+    MIN_RTO,
+    Chance,
+    Purpose,
+    Transaction,
+    check_delays,
+    nomination_delays,
+    triggered_check_delays,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -472,7 +481,8 @@ class Core:
         busy = len(self._checklist.in_state(CandidatePairState.WAITING, CandidatePairState.IN_PROGRESS))
         # RFC 8445 section 14.3; it bounds how fast all checks together are sent again.
         rto = max(MIN_RTO, self.timings.check_interval * busy)
-        self._send(pair, Purpose.CHECK, check_delays(rto, self.timings.max_binding_requests), now)
+        delays = triggered_check_delays if pair.peer_is_there else check_delays
+        self._send(pair, Purpose.CHECK, delays(rto, self.timings.max_binding_requests), now)
 
     def _nominate(self, pair: CandidatePair, now: float) -> None:
         self._nomination.nominee = pair

@@ -17,6 +17,8 @@ LAST_WAIT = 16
 # that dies just then must leave time for the next one.
 NOMINATION_INTERVAL = 0.5
 NOMINATION_REQUESTS = 10
+# How often a triggered check is repeated before it backs off.
+STEADY_REQUESTS = 6
 
 
 class Chance:
@@ -55,6 +57,15 @@ class Purpose(Enum):
 def check_delays(rto: float, requests: int) -> tuple[float, ...]:
     """The wait after each request of a check: doubling, the last one longer."""
     return (*(rto * 2**i for i in range(requests - 1)), rto * LAST_WAIT)
+
+
+def triggered_check_delays(rto: float, requests: int) -> tuple[float, ...]:
+    """The wait after each request of a check to an address that the peer has just spoken from.
+
+    Somebody is there, so what is missing has been lost, and backing off would only add to the loss: it is repeated
+    steadily at first.
+    """
+    return (rto,) * STEADY_REQUESTS + check_delays(rto, requests)
 
 
 def nomination_delays(round_trip_time: float | None) -> tuple[float, ...]:

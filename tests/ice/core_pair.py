@@ -1,0 +1,244 @@
+"""Two ICE cores on a wire of virtual time: delay, loss, NATs and cuts, all from one seed."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from webrtc_py.ice import stun
+from webrtc_py.ice.candidate import Candidate, candidate_priority, local_preference
+from webrtc_py.ice.core import Core
+from webrtc_py.ice.events import Happening, RoleChanged, SelectedPairChanged, StateChanged
+from webrtc_py.ice.options import AgentTimings
+from webrtc_py.states import CandidateType, ICETransportState
+
+Address = tuple[str, int]
+
+ALICE = ("alic", "alicealicealicealicealice")
+BOB = ("bobb", "bobbobbobbobbobbobbobbob")
+
+
+def host(address: str, port: int = 5000, index: int = 0) -> Candidate:
+    priority = candidate_priority(CandidateType.HOST, local_preference(index))
+    return Candidate(f"h{index}", 1, "udp", priority, address, port, CandidateType.HOST)
+
+
+def srflx(address: str, port: int, base: Address, index: int = 0) -> Candidate:
+    priority = candidate_priority(CandidateType.SRFLX, local_preference(index))
+    return Candidate(f"s{index}", 1, "udp", priority, address, port, CandidateType.SRFLX, *base)
+
+
+def relay(address: str, port: int = 6000, index: int = 0) -> Candidate:
+    priority = candidate_priority(CandidateType.RELAY, local_preference(index, relay_protocol="udp"))
+    return Candidate(f"r{index}", 1, "udp", priority, address, port, CandidateType.RELAY, "203.0.113.9", 9)
+
+
+@dataclass
+class Nat:
+    """Maps ports on one public address; ``symmetric`` ones anew for each destination, and strangers are kept out."""
+
+    public: str
+    symmetric: bool = False
+    _mapped: dict[tuple[Address, Address | None], int] = field(default_factory=dict)
+    _inside: dict[int, Address] = field(default_factory=dict)
+    _opened: set[tuple[int, str]] = field(default_factory=set)
+
+    def out(self, source: Address, destination: Address) -> Address:
+        key = source, destination if self.symmetric else None
+        port = self._mapped.setdefault(key, 40000 + len(self._mapped))
+        self._inside[port] = source
+        self._opened.add((port, destination[0]))
+        return self.public, port
+
+    def back(self, source: Address, port: int) -> Address | None:
+        return self._inside.get(port) if (port, source[0]) in self._opened else None
+
+    def forget(self) -> None:
+        """As after a reboot: new ports from now on."""
+        self._mapped = {(key, None): -1 for key in self._mapped.values()}  # type: ignore[misc]
+        self._inside.clear()
+        self._opened.clear()
+
+
+@dataclass
+class Packet:
+    time: float
+    sender: Peer
+    source: Address
+    """As the destination sees it."""
+    destination: Address
+    data: bytes
+
+    @property
+    def message(self) -> stun.Message:
+        return stun.parse_message(self.data)
+
+    @property
+    def is_request(self) -> bool:
+        return self.message.message_class is stun.Class.REQUEST
+
+    def has(self, attribute: str) -> bool:
+        return attribute in self.message.attributes
+
+
+class Peer:
+    def __init__(
+        self, wire: Wire, name: str, credentials: tuple[str, str], tie_breaker: int, **options: object
+    ) -> None:
+        self.wire = wire
+        self.name = name
+        self.credentials = credentials
+        self.core = Core(
+            tie_breaker=tie_breaker,
+            local_ufrag=credentials[0],
+            local_pwd=credentials[1],
+            seed=name.encode().ljust(16, b"-"),
+            **options,  # type: ignore[arg-type]
+        )
+        self.bases: dict[int, Address] = {}
+        self.nat: Nat | None = None
+        self.happened: list[tuple[float, Happening]] = []
+
+    def add(self, candidate: Candidate, base_id: int | None = None) -> Candidate:
+        """Add a local candidate; a host or relay has a base of its own, a reflexive one its host's."""
+        if base_id is None:
+            base_id = len(self.bases)
+            self.bases[base_id] = candidate.address, candidate.port
+        self.core.add_local_candidate(candidate, base_id, self.wire.now)
+        return candidate
+
+    def hear_of(self, candidate: Candidate) -> None:
+        self.core.add_remote_candidate(candidate, self.wire.now)
+        self.wire.flush()
+
+    def meet(self, other: Peer, *, controlling: bool, candidates: bool = True) -> None:
+        """What signalling brings: the other's credentials and, unless they trickle, its candidates."""
+        now = self.wire.now
+        self.core.set_remote_credentials(*other.credentials, now)
+        self.core.start(controlling, now)
+        if candidates:
+            for candidate in other.core.local_candidates:
+                self.core.add_remote_candidate(candidate, now)
+        self.wire.flush()
+
+    def flush(self) -> None:
+        now = self.wire.now
+        for outgoing in self.core.datagrams_to_send(now):
+            source = self.bases.get(outgoing.base_id)
+            if source is not None:
+                self.wire.send(self, source, outgoing.destination, outgoing.data)
+        self.happened += [(now, event) for event in self.core.events()]
+
+    @property
+    def states(self) -> list[ICETransportState]:
+        return [event.state for _, event in self.happened if isinstance(event, StateChanged)]
+
+    @property
+    def reason(self) -> str:
+        """Of the last change of state."""
+        return [event.reason for _, event in self.happened if isinstance(event, StateChanged)][-1]
+
+    @property
+    def selections(self) -> int:
+        return sum(1 for _, event in self.happened if isinstance(event, SelectedPairChanged))
+
+    @property
+    def roles(self) -> int:
+        return sum(1 for _, event in self.happened if isinstance(event, RoleChanged))
+
+    def sent(self) -> list[Packet]:
+        return [packet for packet in self.wire.log if packet.sender is self]
+
+    def requests(self) -> list[Packet]:
+        return [packet for packet in self.sent() if packet.is_request]
+
+
+class Wire:
+    def __init__(self, seed: int = 0, *, delay: float = 0.001, loss: float = 0.0) -> None:
+        self.now = 100.0
+        self.delay = delay
+        self.loss = loss
+        self.log: list[Packet] = []
+        """All that was sent, lost or not."""
+        self.blocked: Callable[[Packet], bool] = lambda packet: False
+        self._random = random.Random(seed)
+        self._queue: list[tuple[float, int, Packet]] = []
+        self._sequence = 0
+        self.peers: list[Peer] = []
+
+    def peer(self, name: str, credentials: tuple[str, str], tie_breaker: int, **options: object) -> Peer:
+        peer = Peer(self, name, credentials, tie_breaker, **options)
+        self.peers.append(peer)
+        return peer
+
+    def send(self, sender: Peer, source: Address, destination: Address, data: bytes) -> None:
+        if sender.nat is not None:
+            source = sender.nat.out(source, destination)
+        packet = Packet(self.now, sender, source, destination, data)
+        self.log.append(packet)
+        if self.blocked(packet) or self._random.random() < self.loss:
+            return
+        self._sequence += 1
+        heapq.heappush(self._queue, (self.now + self.delay, self._sequence, packet))
+
+    def flush(self) -> None:
+        for peer in self.peers:
+            peer.flush()
+
+    def _deliver(self, packet: Packet) -> None:
+        for peer in self.peers:
+            destination: Address | None = packet.destination
+            if peer.nat is not None:
+                if packet.destination[0] != peer.nat.public:
+                    continue
+                destination = peer.nat.back(packet.source, packet.destination[1])
+            for base_id, address in peer.bases.items():
+                if address == destination:
+                    peer.core.receive(packet.data, base_id, packet.source, self.now)
+                    peer.flush()
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Let time pass, ``seconds`` at most; whether ``until`` came true."""
+        self.flush()
+        end = self.now + seconds
+        for _ in range(200_000):
+            if until():
+                return True
+            timers = [(due, peer) for peer in self.peers if (due := peer.core.next_timeout()) is not None]
+            timer = min(timers, key=lambda entry: entry[0], default=None)
+            arrival = self._queue[0][0] if self._queue else float("inf")
+            soonest = min(arrival, timer[0] if timer else float("inf"))
+            if soonest > end:
+                self.now = end
+                return until()
+            self.now = max(self.now, soonest)
+            if arrival <= soonest:
+                self._deliver(heapq.heappop(self._queue)[2])
+            elif timer is not None:
+                timer[1].core.handle_timeout(self.now)
+                timer[1].flush()
+        raise AssertionError(f"the cores do not come to rest at {self.now}")
+
+
+def connected(*peers: Peer) -> bool:
+    good = ICETransportState.CONNECTED, ICETransportState.COMPLETED
+    return all(peer.core.state in good for peer in peers)
+
+
+def two_peers(wire: Wire | None = None, timings: AgentTimings | None = None) -> tuple[Wire, Peer, Peer]:
+    """Alice and Bob, each with one host candidate, not yet introduced."""
+    wire = wire or Wire()
+    alice = wire.peer("alice", ALICE, 2, timings=timings)
+    bob = wire.peer("bob", BOB, 1, timings=timings)
+    alice.add(host("192.0.2.1"))
+    bob.add(host("192.0.2.2"))
+    return wire, alice, bob
+
+
+def connect(wire: Wire, alice: Peer, bob: Peer) -> None:
+    """Alice controls."""
+    alice.meet(bob, controlling=True)
+    bob.meet(alice, controlling=False)
+    assert wire.run(10, lambda: connected(alice, bob))
