@@ -1,0 +1,373 @@
+"""Two SCTP transports and their channels over a wire in place of DTLS, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from tests.support.virtual_loop import run
+from webrtc_py.data_channel import DataChannel
+from webrtc_py.datachannel import dcep
+from webrtc_py.datachannel.message import PPID
+from webrtc_py.errors import InvalidStateError, OperationError, RTCError
+from webrtc_py.runtime.shared import Shared
+from webrtc_py.sctp_transport import SCTPCapabilities, SCTPTransport
+from webrtc_py.setting_engine import SettingEngine
+from webrtc_py.states import DataChannelState, DTLSRole, DTLSTransportState, SCTPTransportState
+from webrtc_py.train import Train
+
+DELAY = 0.01
+
+
+class Wire:
+    """A DTLS transport of one end: what it sends arrives at the other after ``DELAY``, unless ``lost(datagram)``."""
+
+    def __init__(self, role: DTLSRole) -> None:
+        self.role = role
+        self.state = DTLSTransportState.NEW
+        self.peer: Wire
+        self.lost: Callable[[bytes], bool] = lambda datagram: False
+        self.sent = 0
+        self._receiver: Callable[[Train, float], None] | None = None
+        self._listeners: list[Callable[[DTLSTransportState], None]] = []
+        self._shared = Shared.of_running_loop()
+
+    def send(self, train: Train) -> None:
+        for datagram in train:
+            data = bytes(datagram)
+            self.sent += 1
+            if not self.lost(data):
+                self._shared.loop.call_later(DELAY, self.peer.arrive, data)
+
+    def arrive(self, data: bytes) -> None:
+        if self._receiver is not None and self.state is DTLSTransportState.CONNECTED:
+            with self._shared.step:
+                self._receiver(Train.of(data), self._shared.loop.time())
+
+    def set_data_receiver(self, receiver: Callable[[Train, float], None] | None) -> None:
+        self._receiver = receiver
+
+    def add_state_listener(self, listener: Callable[[DTLSTransportState], None]) -> None:
+        self._listeners.append(listener)
+
+    def become(self, state: DTLSTransportState) -> None:
+        self.state = state
+        for listener in self._listeners:
+            listener(state)
+
+
+class Pair:
+    """Two transports, ``a`` the DTLS client; ``incoming`` holds what each side's peer opened."""
+
+    def __init__(self, **settings: Any) -> None:
+        engine = SettingEngine()
+        for name, value in settings.items():
+            setattr(engine, name, value)
+        self.wires = (Wire(DTLSRole.CLIENT), Wire(DTLSRole.SERVER))
+        self.wires[0].peer, self.wires[1].peer = self.wires[1], self.wires[0]
+        self.a, self.b = (SCTPTransport(wire, engine) for wire in self.wires)
+        self.incoming: tuple[list[DataChannel], list[DataChannel]] = ([], [])
+        self._arrived = asyncio.Event()
+        self.a.set_listener(self.incoming[0].append)
+        self.b.set_listener(self._b_has_channel)
+
+    def _b_has_channel(self, channel: DataChannel) -> None:
+        self.incoming[1].append(channel)
+        self._arrived.set()
+
+    def start(self, max_message_size: int = 262144) -> None:
+        for transport in (self.a, self.b):
+            transport.start(SCTPCapabilities(max_message_size))
+
+    def connect(self) -> None:
+        for wire in self.wires:
+            wire.become(DTLSTransportState.CONNECTED)
+
+    async def channel(self, **init: Any) -> tuple[DataChannel, DataChannel]:
+        """A channel of ``a``, and its other end."""
+        self._arrived.clear()
+        channel = self.a.create_data_channel("label", **init)
+        await self._arrived.wait()
+        return channel, self.incoming[1][-1]
+
+
+def on_pair(test: Callable[[Pair], Coroutine[Any, Any, None]], *, connected: bool = True, **settings: Any) -> None:
+    async def main() -> None:
+        pair = Pair(**settings)
+        if connected:
+            pair.start()
+            pair.connect()
+            await asyncio.sleep(10 * DELAY)
+            assert pair.a.state is pair.b.state is SCTPTransportState.CONNECTED
+        await test(pair)
+        pair.a.stop()
+        pair.b.stop()
+        await asyncio.sleep(2 * DELAY)
+
+    run(main())
+
+
+@pytest.mark.row("DSD-04", "DCE-03", "DCE-07")
+def test_channels_made_early_open_with_ids_of_their_roles() -> None:
+    async def test(pair: Pair) -> None:
+        early = [side.create_data_channel(name) for side, name in ((pair.a, "a0"), (pair.b, "b1"), (pair.a, "a2"))]
+        assert [channel.id for channel in early] == [None, None, None]
+        pair.start()
+        assert all(channel.ready_state is DataChannelState.CONNECTING for channel in early)
+        pair.connect()
+        await asyncio.gather(*(channel.opened() for channel in early))
+        await asyncio.sleep(5 * DELAY)
+        assert [channel.id for channel in early] == [0, 1, 2]
+        assert [channel.label for channel in pair.incoming[1]] == ["a0", "a2"]
+        assert [channel.label for channel in pair.incoming[0]] == ["b1"]
+        assert all(channel.ready_state is DataChannelState.OPEN for channel in pair.incoming[0] + pair.incoming[1])
+
+    on_pair(test, connected=False)
+
+
+@pytest.mark.row("DCH-02", "DCH-05", "DCH-06")
+def test_messages_of_all_sizes_both_ways() -> None:
+    async def test(pair: Pair) -> None:
+        ours, theirs = await pair.channel()
+        for size in (0, 1, 1000, 1119, 1120, 1121, 16384, 65536, 262144):
+            for sender, receiver in ((ours, theirs), (theirs, ours)):
+                message = hashlib.sha256(str(size).encode()).digest() * (size // 32 + 1)
+                sender.send(message[:size])
+                assert await receiver.recv() == message[:size]
+                sender.send("\u00fc" * (size // 2))
+                assert await receiver.recv() == "\u00fc" * (size // 2)
+                assert sender.buffered_amount == 0
+
+    on_pair(test)
+
+
+def test_the_fields_of_a_channel_reach_the_peer() -> None:
+    async def test(pair: Pair) -> None:
+        _, theirs = await pair.channel(ordered=False, max_retransmits=3, protocol="pr\u00f6tocol")
+        assert (theirs.ordered, theirs.max_retransmits, theirs.max_packet_life_time) == (False, 3, None)
+        assert (theirs.label, theirs.protocol, theirs.negotiated) == ("label", "pr\u00f6tocol", False)
+        _, theirs = await pair.channel(max_packet_life_time=500)
+        assert (theirs.ordered, theirs.max_retransmits, theirs.max_packet_life_time) == (True, None, 500)
+
+    on_pair(test)
+
+
+@pytest.mark.row("DCE-04")
+def test_user_data_follows_the_open_at_once_and_in_order() -> None:
+    async def test(pair: Pair) -> None:
+        channel = pair.a.create_data_channel("quick", ordered=False)
+        for number in range(20):
+            channel.send(str(number))
+        await asyncio.sleep(10 * DELAY)
+        theirs = pair.incoming[1][0]
+        log: list[bytes | str] = []
+        theirs.on_open(lambda: log.append("open"))
+        theirs.on_message(log.append)
+        await asyncio.sleep(0)
+        assert log == ["open", *(str(number) for number in range(20))]
+
+    on_pair(test)
+
+
+def test_negotiated_channels_need_no_announcement() -> None:
+    async def test(pair: Pair) -> None:
+        ours = pair.a.create_data_channel("x", negotiated=77)
+        theirs = pair.b.create_data_channel("y", negotiated=True, id=77)
+        assert ours.ready_state is theirs.ready_state is DataChannelState.OPEN
+        theirs.send("hello")
+        assert await ours.recv() == "hello"
+        assert pair.incoming == ([], [])
+        with pytest.raises(OperationError, match="77 is in use"):
+            pair.a.create_data_channel("z", negotiated=77)
+
+    on_pair(test)
+
+
+@pytest.mark.row("DCH-04")
+@pytest.mark.parametrize("closer", [0, 1])
+def test_close_lets_queued_data_out_and_frees_the_id(closer: int) -> None:
+    async def test(pair: Pair) -> None:
+        channels = await pair.channel()
+        log: list[str] = []
+        for name, channel in zip("ab", channels, strict=True):
+            channel.on_closing(lambda name=name: log.append(f"{name} closing"))
+            channel.on_close(lambda name=name: log.append(f"{name} close"))
+        for _ in range(10):
+            channels[closer].send(bytes(60_000))
+        await channels[closer].close()
+        received = [message async for message in channels[1 - closer]]
+        assert [len(message) for message in received] == [60_000] * 10
+        assert {channel.ready_state for channel in channels} == {DataChannelState.CLOSED}
+        await asyncio.sleep(0)
+        assert sorted(log) == ["a close", "a closing", "b close", "b closing"]
+        again, theirs = await pair.channel()
+        assert again.id == channels[0].id
+        again.send("fresh")
+        assert await theirs.recv() == "fresh"
+
+    on_pair(test)
+
+
+@pytest.mark.row("DCH-04")
+def test_both_sides_close_at_once() -> None:
+    async def test(pair: Pair) -> None:
+        ours, theirs = await pair.channel()
+        await asyncio.gather(ours.close(), theirs.close())
+        assert ours.ready_state is theirs.ready_state is DataChannelState.CLOSED
+        again, _ = await pair.channel()
+        assert again.id == ours.id
+
+    on_pair(test)
+
+
+def raw_send(transport: SCTPTransport, stream_id: int, ppid: int, data: bytes) -> None:
+    """Say something on a stream that no channel of ours would say."""
+    association = transport.association
+    assert association is not None
+    association.send(stream_id, ppid, data, asyncio.get_running_loop().time())
+    transport.consumed(1)
+    # The flush that consumed() posts sends it.
+
+
+@pytest.mark.row("DCH-10", "DCE-05", "DCE-06")
+@pytest.mark.parametrize(
+    ("stream_id", "ppid", "data"),
+    [
+        (10, PPID.STRING, b"nobody opened this"),
+        (10, PPID.DCEP, b"\x03"),
+        (10, PPID.DCEP, b""[:0] or b"\x99"),
+        (10, PPID.DCEP, b"\x02"),
+        (11, PPID.DCEP, dcep.Open("wrong parity").serialize()),
+        (0, PPID.DCEP, b"\x77 unknown"),
+        (0, PPID.DCEP, b"\x02"),
+        (0, 99, b"unknown identifier"),
+        (0, PPID.DCEP, dcep.Open("again").serialize()),
+        (0, PPID.BINARY_PARTIAL, b"partial"),
+    ],
+)
+def test_what_a_peer_must_not_say_ends_at_most_its_own_channel(stream_id: int, ppid: int, data: bytes) -> None:
+    async def test(pair: Pair) -> None:
+        first, _ = await pair.channel()
+        assert first.id == 0
+        other, their_other = await pair.channel()
+        raw_send(pair.a, stream_id, ppid, data)
+        await asyncio.sleep(1)
+        other.send("still here")
+        assert await their_other.recv() == "still here"
+        assert len(pair.incoming[1]) == 2
+        assert pair.b.state is SCTPTransportState.CONNECTED
+
+    on_pair(test)
+
+
+def test_an_unknown_identifier_costs_only_its_message_and_broken_text_is_mended() -> None:
+    async def test(pair: Pair) -> None:
+        ours, theirs = await pair.channel()
+        assert ours.id is not None
+        raw_send(pair.a, ours.id, 99, b"unknown")
+        raw_send(pair.a, ours.id, PPID.STRING, b"a\xff")
+        ours.send("next")
+        assert [await theirs.recv(), await theirs.recv()] == ["a\ufffd", "next"]
+        assert pair.b.messages_dropped == 1
+
+    on_pair(test)
+
+
+@pytest.mark.row("SCP-27")
+def test_a_reader_that_stalls_stalls_the_sender_and_not_the_memory() -> None:
+    async def test(pair: Pair) -> None:
+        ours, theirs = await pair.channel()
+        for _ in range(40):
+            ours.send(bytes(100_000))
+        await asyncio.sleep(30)
+        assert ours.buffered_amount > 2_500_000
+        assert theirs.bytes_received <= 1_200_000
+        got = 0
+        for _ in range(40):
+            got += len(await theirs.recv())
+        assert got == 4_000_000
+
+    on_pair(test)
+
+
+@pytest.mark.row("DCH-07", "DCH-10")
+def test_the_peers_abort_closes_all_channels_with_an_error() -> None:
+    async def test(pair: Pair) -> None:
+        channels = [*(await pair.channel()), pair.b.create_data_channel("b")]
+        await asyncio.sleep(1)
+        errors: list[RTCError] = []
+        log: list[str] = []
+        pair.b.on_error(errors.append)
+        channels[1].on_error(lambda error: log.append(f"error {error.error_detail} {error.sctp_cause_code}"))
+        channels[1].on_close(lambda: log.append("close"))
+        pair.a.stop()
+        assert channels[0].ready_state is DataChannelState.CLOSED
+        await asyncio.sleep(1)
+        assert pair.b.state is SCTPTransportState.CLOSED
+        assert {channel.ready_state for channel in channels} == {DataChannelState.CLOSED}
+        assert log == ["error sctp-failure 12", "close"]
+        assert [error.error_detail for error in errors] == ["sctp-failure"]
+        with pytest.raises(InvalidStateError):
+            pair.b.create_data_channel("late")
+
+    on_pair(test)
+
+
+@pytest.mark.row("SCP-21")
+def test_a_peer_that_disappears_closes_the_channels_in_the_end() -> None:
+    async def test(pair: Pair) -> None:
+        ours, _ = await pair.channel()
+        errors: list[RTCError] = []
+        ours.on_error(errors.append)
+        for wire in pair.wires:
+            wire.lost = lambda datagram: True
+        ours.send("into the void")
+        await asyncio.sleep(400)
+        assert ours.ready_state is DataChannelState.CLOSED
+        assert errors[0].error_detail == "sctp-failure"
+
+    on_pair(test)
+
+
+@pytest.mark.parametrize(("state", "detail"), [("closed", None), ("failed", "dtls-failure")])
+def test_the_end_of_dtls_is_the_end_of_sctp(state: str, detail: str | None) -> None:
+    async def test(pair: Pair) -> None:
+        ours, _ = await pair.channel()
+        errors: list[RTCError] = []
+        ours.on_error(errors.append)
+        pair.wires[0].become(DTLSTransportState(state))
+        await asyncio.sleep(0)
+        assert ours.ready_state is DataChannelState.CLOSED
+        assert pair.a.state is SCTPTransportState.CLOSED
+        assert [error.error_detail for error in errors] == ([detail] if detail else [])
+
+    on_pair(test)
+
+
+def test_stop_before_start_and_twice() -> None:
+    async def test(pair: Pair) -> None:
+        channel = pair.a.create_data_channel("x")
+        pair.a.stop()
+        pair.a.stop()
+        assert channel.ready_state is DataChannelState.CLOSED
+        pair.a.start(SCTPCapabilities(0))
+        assert pair.a.association is None
+
+    on_pair(test, connected=False)
+
+
+def test_a_channel_closed_before_it_could_open_is_never_announced() -> None:
+    async def test(pair: Pair) -> None:
+        channel = pair.a.create_data_channel("x")
+        await channel.close()
+        assert channel.ready_state is DataChannelState.CLOSED
+        pair.start()
+        pair.connect()
+        await asyncio.sleep(1)
+        assert pair.incoming[1] == []
+
+    on_pair(test, connected=False)
