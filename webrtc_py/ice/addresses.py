@@ -66,18 +66,20 @@ def local_addresses(
     interfaces = [item for item in interfaces if interface_filter is None or interface_filter(item.name)]
     likely: list[str] = []
     unlikely: list[str] = []
+    link_local: list[str] = []
     for interface in interfaces:
-        hosts = unlikely if interface.name.startswith(_UNLIKELY_NAMES) else likely
         for host in _without_tracking(interface.addresses):
             is_wanted = use_ipv6 if ":" in host else use_ipv4
-            if (
-                is_wanted
-                and _is_usable(host, include_loopback)
-                and (ip_filter is None or ip_filter(without_zone(host)))
-            ):
-                hosts.append(host)
-    ordered = interleave_families(dict.fromkeys(likely)) + interleave_families(dict.fromkeys(unlikely))
-    return [LocalAddress(host, not (":" in host and ipaddress.ip_address(host).is_link_local)) for host in ordered]
+            if not is_wanted or not _is_usable(host, include_loopback):
+                continue
+            if ip_filter is not None and not ip_filter(without_zone(host)):
+                continue
+            if ":" in host and ipaddress.ip_address(host).is_link_local:
+                link_local.append(host)
+            else:
+                (unlikely if interface.name.startswith(_UNLIKELY_NAMES) else likely).append(host)
+    announced = dict.fromkeys(interleave_families(likely) + interleave_families(unlikely))
+    return [LocalAddress(host, True) for host in announced] + [LocalAddress(host, False) for host in link_local]
 
 
 def _is_usable(host: str, include_loopback: bool) -> bool:

@@ -357,8 +357,9 @@ class Relay:
         self._fail(AllocationFailed(UNREACHABLE, reason))
 
     def _fail(self, failed: AllocationFailed) -> None:
-        if not self._closed.done():
-            self._closed.set_result(None)
+        if self._closed.done():
+            return
+        self._closed.set_result(None)
         if not self._allocation.done():
             self._allocation.set_exception(AllocationError(failed))
         elif self._link is not None and not self._allocation.cancelled() and self._allocation.exception() is None:
