@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from webrtc_py.ice import stun
-from webrtc_py.ice.candidate import Candidate, candidate_priority, local_preference
+from webrtc_py.ice.candidate import Candidate, candidate_priority, local_preference, unmarshal_candidate
 from webrtc_py.ice.core import Core
 from webrtc_py.ice.events import Happening, RoleChanged, SelectedPairChanged, StateChanged
 from webrtc_py.ice.options import AgentTimings
@@ -41,14 +41,18 @@ class Nat:
 
     public: str
     symmetric: bool = False
+    _next_port: int = 40000
     _mapped: dict[tuple[Address, Address | None], int] = field(default_factory=dict)
     _inside: dict[int, Address] = field(default_factory=dict)
     _opened: set[tuple[int, str]] = field(default_factory=set)
 
     def out(self, source: Address, destination: Address) -> Address:
         key = source, destination if self.symmetric else None
-        port = self._mapped.setdefault(key, 40000 + len(self._mapped))
-        self._inside[port] = source
+        if key not in self._mapped:
+            self._mapped[key] = self._next_port
+            self._inside[self._next_port] = source
+            self._next_port += 1
+        port = self._mapped[key]
         self._opened.add((port, destination[0]))
         return self.public, port
 
@@ -57,7 +61,7 @@ class Nat:
 
     def forget(self) -> None:
         """As after a reboot: new ports from now on."""
-        self._mapped = {(key, None): -1 for key in self._mapped.values()}  # type: ignore[misc]
+        self._mapped.clear()
         self._inside.clear()
         self._opened.clear()
 
@@ -120,7 +124,7 @@ class Peer:
         self.core.start(controlling, now)
         if candidates:
             for candidate in other.core.local_candidates:
-                self.core.add_remote_candidate(candidate, now)
+                self.core.add_remote_candidate(unmarshal_candidate(candidate.marshal()), now)
         self.wire.flush()
 
     def flush(self) -> None:

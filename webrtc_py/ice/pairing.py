@@ -81,7 +81,7 @@ class Pairing:
 
     def add_remote(self, candidate: Candidate, address: str | None, ufrag: str, *, pair: bool) -> bool:
         """Take a candidate of the peer's, whose user fragment is ``ufrag``; False when it is ignored."""
-        host = address or candidate.address
+        host = without_zone(address or candidate.address)
         why_not = _unusable(candidate, host, ufrag)
         if why_not is None and not self.allows(host):
             why_not = "its address is filtered out"
