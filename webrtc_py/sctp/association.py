@@ -7,14 +7,13 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..errors import InvalidAccessError, InvalidStateError, OperationError
+from ..errors import InvalidAccessError, InvalidStateError
 from ..train import MAX_TRAIN_LENGTH, MAX_TRAIN_SEGMENTS, Train
 from .chunk import HeartbeatAckChunk, HeartbeatChunk
 from .events import AssociationEvent
 from .lifecycle import (
     ASSOCIATION_MAX_RETRANSMISSIONS,
     CONNECTING,
-    MAY_QUEUE_DATA,
     AssociationConfig,
     AssociationState,
     Deadline,
@@ -99,14 +98,12 @@ class Association(Reception):
         ``counted`` messages count into the buffered amount. ``priority`` is the message's weight in its turn among the
         streams (RFC 8831 section 6.4). InvalidStateError when the association, or the stream, is being closed.
         """
-        if self._ended or self._state not in MAY_QUEUE_DATA:
+        if not self._queues_data:
             raise InvalidStateError("the association is closed, or closing")
-        if not 0 <= stream_id < self._config.streams:
-            raise InvalidAccessError(f"a stream id is 0 to {self._config.streams - 1}, not {stream_id}")
+        if not 0 <= stream_id < self._outbound_streams:
+            raise InvalidAccessError(f"a stream id is 0 to {self._outbound_streams - 1} here, not {stream_id}")
         if not data:
             raise InvalidAccessError("SCTP cannot carry an empty message")
-        if self._peer is not None and stream_id >= self._outbound_streams:
-            raise OperationError(f"the peer has only {self._outbound_streams} streams, there is no stream {stream_id}")
         queue = self._outbound.queue
         stream = queue.stream(stream_id)
         if stream.resetting:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 
-class MessageReceived(NamedTuple):
+# Not frozen, for there is one for each message, and freezing trebles what it costs to make.
+@dataclass(slots=True)
+class MessageReceived:
     """A whole message. Its bytes hold the receive window until ``Association.consumed`` is called for them."""
 
     stream_id: int

@@ -90,8 +90,10 @@ class Inbound:
         "_next_ssn",
         "_tail",
         "_used",
+        "_usual",
         "_waiting",
         "acknowledge_now",
+        "attention",
         "cumulative",
         "dropped",
         "gap_opened",
@@ -111,6 +113,8 @@ class Inbound:
         self.invalid_stream: int | None = None
         """A stream number that the peer used and does not have; who reports it clears it."""
         self.acknowledge_now = False
+        self.attention = False
+        """Something other than data in order happened; who looks clears it."""
         self.gap_opened = False
         """A new gap appeared; who looks clears it."""
         self.packets_since_sack = 0
@@ -127,6 +131,8 @@ class Inbound:
         self.cumulative = initial_tsn - 1
         """The highest TSN that was received with all before it."""
         self._expected = initial_tsn
+        self._usual = True
+        """Whether nothing is missing and no reset is deferred."""
         self._gaps: list[list[int]] = []
         """First and last TSN of each block received beyond the cumulative TSN, in order."""
         self._duplicates: list[int] = []
@@ -158,13 +164,8 @@ class Inbound:
     def receive(self, flags: int, tsn: int, stream_id: int, ssn: int, ppid: int, data: memoryview) -> None:
         """One DATA chunk. MessageTooLargeError when its message exceeds what we take."""
         size = len(data)
-        if (
-            tsn != self._expected
-            or self._gaps
-            or self._deferred is not None
-            or self._used + size > self._limit
-            or stream_id >= self.streams
-        ):
+        if tsn != self._expected or not self._usual or self._used + size > self._limit or stream_id >= self.streams:
+            self.attention = True
             self._receive_out_of_order(flags, tsn, stream_id, ssn, ppid, data)
             return
         self._expected = (tsn + 1) & _TSN_MASK
@@ -208,7 +209,7 @@ class Inbound:
             self.acknowledge_now = True
             self.dropped += 1
             return
-        self._spill_tail()
+        self._leave_usual()
         self._register(position)
         if self._gaps:
             # While something is missing every packet is acknowledged at once (RFC 9260 section 6.7).
@@ -311,8 +312,10 @@ class Inbound:
         self._by_first.clear()
         self._by_last.clear()
         self._tail = tail
+        self._usual = True
 
-    def _spill_tail(self) -> None:
+    def _leave_usual(self) -> None:
+        self._usual = False
         tail = self._tail
         if tail is not None:
             tail.last = self.cumulative
@@ -339,8 +342,10 @@ class Inbound:
         expected = self._next_ssn.get(stream_id, 0)
         if ssn == expected:
             self._next_ssn[stream_id] = (ssn + 1) & 0xFFFF
-            self._deliver(message)
-            if stream_id in self._waiting:
+            self._delivered_bytes += len(message.data)
+            self._delivered_messages += 1
+            self._emit(message)
+            if self._waiting and stream_id in self._waiting:
                 self._deliver_waiting(stream_id)
         elif gt16(ssn, expected) and ssn not in (waiting := self._waiting.setdefault(stream_id, {})):
             waiting[ssn] = message
@@ -393,7 +398,7 @@ class Inbound:
             # Out of date, or beyond anything that can have been sent: the SACK tells the peer where we are.
             self.acknowledge_now = True
             return
-        self._spill_tail()
+        self._leave_usual()
         point = self.cumulative + offset
         for run in list(self._by_first.values()):
             lacks_beginning = not run.begins and run.first - 1 <= point
@@ -426,7 +431,7 @@ class Inbound:
 
     def defer_reset(self, last_tsn: int, streams: frozenset[int]) -> None:
         """Hold what arrives for these streams (all, when there are none) with a TSN beyond ``last_tsn``."""
-        self._spill_tail()
+        self._leave_usual()
         self._deferred = last_tsn, streams
 
     def reset_streams(self, stream_ids: tuple[int, ...]) -> list[int]:

@@ -113,6 +113,8 @@ class Lifecycle:
         self._config = config
         self._state = AssociationState.CLOSED
         self._ended = self._receives_data = self._sends_data = False
+        self._queues_data = True
+        self._outbound_streams = config.streams
         self._local_tag = verification_tag
         self._local_initial_tsn = initial_tsn
         self._peer: Peer | None = None
@@ -192,6 +194,7 @@ class Lifecycle:
             # Looked at for each packet: hashing a member of an enumeration would cost more than the rest.
             self._receives_data = state in MAY_RECEIVE_DATA
             self._sends_data = state in MAY_SEND_DATA
+            self._queues_data = state in MAY_QUEUE_DATA and not self._ended
 
     def _send_packet(self, tag: int, *chunks: bytes) -> None:
         """A packet of its own. These are the ones that always carry a checksum (RFC 9653 section 5.2)."""
@@ -286,6 +289,8 @@ class Lifecycle:
         """Take over what the peer's INIT or INIT ACK says."""
         config = self._config
         self._peer = peer
+        # RFC 9260 section 5.1.1.
+        self._outbound_streams = min(config.streams, peer.inbound_streams)
         self._outbound.open(
             ADDRESSING.pack(config.local_port, config.remote_port, peer.tag),
             peer.a_rwnd,
@@ -369,11 +374,6 @@ class Lifecycle:
         self._set_state(AssociationState.ESTABLISHED, why)
         self._on_established(now)
         self._events.append(Established(self._outbound_streams, self._inbound.streams))
-
-    @property
-    def _outbound_streams(self) -> int:
-        """RFC 9260 section 5.1.1."""
-        return min(self._config.streams, self._peer.inbound_streams) if self._peer is not None else 0
 
     def _on_established(self, now: float) -> None:
         """Data may flow from now on."""

@@ -169,18 +169,19 @@ class Outbound:
         return length, segment
 
     def _build_packets(self, message: Message | None, prefix: bytes, now: float, packets: int) -> tuple[int, int]:
-        view, rtx, cwnd = self._view, self.rtx, self.congestion.cwnd
+        buffer, view, queue, rtx, cwnd = self._buffer, self._view, self.queue, self.rtx, self.congestion.cwnd
         limit = self.packet_size
         packets = min(packets, MAX_TRAIN_SEGMENTS, MAX_TRAIN_LENGTH // (limit + _TRAIN_OVERHEAD))
         start = segment = 0
         while packets and message is not None:
             position = start + HEADER_SIZE
             if segment:
-                size = min(message.length - message.sent, self.chunk_data)
-                if HEADER_SIZE + DATA_HEADER_SIZE + padded(size) > segment:
-                    # Longer than the train's packets are: it begins the next train.
-                    break
-                limit = segment
+                if segment < limit:
+                    size = min(message.length - message.sent, self.chunk_data)
+                    if HEADER_SIZE + DATA_HEADER_SIZE + padded(size) > segment:
+                        # Longer than the train's packets are: it begins the next train.
+                        break
+                    limit = segment
             elif prefix:
                 view[position : position + len(prefix)] = prefix
                 position += len(prefix)
@@ -189,16 +190,21 @@ class Outbound:
                 break
             if rtx.flight >= cwnd or self.shutting_down:
                 # Nothing more can be sent before the SACK comes (RFC 9260 section 6.1, I bit).
-                self._buffer[self._last_chunk + 1] |= IMMEDIATE
-            self._finish(start, end)
+                buffer[self._last_chunk + 1] |= IMMEDIATE
+            checksum = 0 if self.zero_checksum else crc32c(view[start + HEADER_SIZE : end], self._seed)
+            HEADER_WORDS.pack_into(buffer, start, self._addressing, checksum)
             packets -= 1
             size = end - start
             start = end
             if not segment:
                 segment = size
+            message = queue.current
             if size < segment or rtx.flight >= cwnd:
                 break
-            message = self.queue.select(now)
+            if message is None:
+                message = queue.select(now)
+        if message is not None:
+            queue.account(message)
         return start, segment
 
     def _fill(self, message: Message | None, start: int, end: int, now: float) -> int:
@@ -250,8 +256,11 @@ class Outbound:
             rtx.flight += total
             rwnd -= total
             message.sent = stop
-            queue.account(message, size)
-            if stop == message.length:
+            if stop < message.length:
+                if end - position < DATA_HEADER_SIZE + _SMALLEST_FRAGMENT:
+                    break
+            else:
+                queue.account(message)
                 queue.current = None
                 if end - position <= DATA_HEADER_SIZE:
                     break
@@ -302,13 +311,9 @@ class Outbound:
         self.last_sent = now
         if rtx.flight >= self.congestion.cwnd:
             self._buffer[self._last_chunk + 1] |= IMMEDIATE
-        self._finish(0, position)
+        checksum = 0 if self.zero_checksum else crc32c(view[HEADER_SIZE:position], self._seed)
+        HEADER_WORDS.pack_into(self._buffer, 0, self._addressing, checksum)
         return position
-
-    def _finish(self, start: int, end: int) -> None:
-        """The common header, when all that follows it stands."""
-        checksum = 0 if self.zero_checksum else crc32c(self._view[start + HEADER_SIZE : end], self._seed)
-        HEADER_WORDS.pack_into(self._buffer, start, self._addressing, checksum)
 
     # What the peer says.
 

@@ -64,6 +64,8 @@ _DENSE_PACKETS = 512
 _LOSS_REPORTS = 4
 _SPARSE_PACKETS = 16
 
+_NEVER = 1 << 30
+
 # In the flags of the DATA chunks of a packet, taken together: there was one.
 _DATA_SEEN = 0x100
 
@@ -81,6 +83,8 @@ class Reception(Lifecycle):
         """SACKs for packets before the last one of a train."""
         self._dense_packets = _DENSE_PACKETS
         self._loss_reports = 0
+        self._sack_threshold = 2
+        self._attentive = True
         self._packets_received = self._bytes_received = self._packets_dropped = 0
 
     def _expect_own_tag(self) -> None:
@@ -90,72 +94,71 @@ class Reception(Lifecycle):
 
     def receive(self, train: Train, now: float) -> None:
         """Take the packets of a train, one for each DTLS record (RFC 8261 section 3)."""
-        data, size = train.data, train.segment_size
-        total = len(data)
+        self._packets_received += len(train)
+        self._bytes_received += len(train.data)
         try:
-            for start in range(0, total, size):
-                self._receive_packet(data, start, min(start + size, total), now)
+            self._receive_train(train.data, train.segment_size, now)
         except (ProtocolViolationError, MessageTooLargeError) as error:
             cause = Parameter(CauseCode.PROTOCOL_VIOLATION, str(error).encode())
             self._abort(cause, Closed(f"protocol violation: {error}", CauseCode.PROTOCOL_VIOLATION, failed=True))
         if self._inbound.packets_since_sack and Deadline.ACKNOWLEDGE not in self._deadlines:
             self._deadlines[Deadline.ACKNOWLEDGE] = now + SACK_DELAY
 
-    def _receive_packet(self, data: memoryview, start: int, end: int, now: float) -> None:
-        self._packets_received += 1
-        self._bytes_received += end - start
-        position = start + HEADER_SIZE
-        if position > end:
-            self._packets_dropped += 1
-            return
-        header, checksum = HEADER_WORDS.unpack_from(data, start)
-        if header != self._header:
-            self._receive_exceptional(data, start, end, now)
-            return
-        if checksum != crc32c(data[position:end], self._seed) and (checksum or not self._config.zero_checksum):
-            self._packets_dropped += 1
-            return
-        if self._receives_data:
-            position = self._receive_data(data, position, end, now)
-        if position < end:
-            self._receive_chunks(data, position, end, now, checked=checksum != 0)
-
-    def _receive_data(self, data: memoryview, position: int, end: int, now: float) -> int:
-        """DATA, and SACK without gaps, from ``position`` on; returns where something else begins, or the end."""
+    def _receive_train(self, data: memoryview, size: int, now: float) -> None:
+        """The way of nearly all packets: our tag, a right checksum, DATA and SACKs without gaps."""
         inbound = self._inbound
-        seen = 0
-        while end - position >= DATA_HEADER_SIZE:
-            # SACK's fixed part is as long as DATA's: what is read as the TSN is the cumulative TSN ack, the window
-            # stands in the place of stream and SSN, and the counts of blocks and duplicates in that of the PPID.
-            type_, flags, length, tsn, stream_id, ssn, ppid = DATA_HEADER.unpack_from(data, position)
-            if type_ == DATA:
-                if not DATA_HEADER_SIZE < length <= end - position:
+        receive_data, unpack_header, unpack_chunk = inbound.receive, HEADER_WORDS.unpack_from, DATA_HEADER.unpack_from
+        end, total = 0, len(data)
+        while end < total:
+            start = end
+            end += size
+            if end > total:
+                end = total
+            position = start + HEADER_SIZE
+            if position > end:
+                self._packets_dropped += 1
+                continue
+            header, checksum = unpack_header(data, start)
+            if header != self._header:
+                self._receive_exceptional(data, start, end, now)
+                continue
+            if checksum != crc32c(data[position:end], self._seed) and (checksum or not self._config.zero_checksum):
+                self._packets_dropped += 1
+                continue
+            seen = 0
+            while end - position >= DATA_HEADER_SIZE and self._receives_data:
+                # SACK's fixed part is as long as DATA's: what is read as the TSN is the cumulative TSN ack, the window
+                # stands in the place of stream and SSN, and the counts of blocks and duplicates in that of the PPID.
+                type_, flags, length, tsn, stream_id, ssn, ppid = unpack_chunk(data, position)
+                if type_ == DATA:
+                    stop = position + length
+                    if length <= DATA_HEADER_SIZE or stop > end:
+                        break
+                    if not seen and inbound.packets_since_sack >= self._sack_threshold:
+                        self._sack_earlier_packets()
+                    seen |= flags | _DATA_SEEN
+                    receive_data(flags, tsn, stream_id, ssn, ppid, data[position + DATA_HEADER_SIZE : stop])
+                elif type_ == SACK and length == DATA_HEADER_SIZE and not ppid:
+                    self._outbound.acknowledge(tsn, stream_id << 16 | ssn, now)
+                else:
                     break
-                if not seen and inbound.packets_since_sack:
-                    self._sack_earlier_packets()
-                payload = data[position + DATA_HEADER_SIZE : position + length]
-                inbound.receive(flags, tsn, stream_id, ssn, ppid, payload)
-                seen |= flags | _DATA_SEEN
-            elif type_ == SACK and length == DATA_HEADER_SIZE and not ppid:
-                self._outbound.acknowledge(tsn, stream_id << 16 | ssn, now)
-            else:
-                break
-            position += (length + 3) & ~3
-        if seen:
-            self._data_received(seen, now)
-        return position
+                position += (length + 3) & ~3
+            if seen:
+                inbound.packets_since_sack += 1
+                if seen & IMMEDIATE or self._attentive or inbound.attention:
+                    self._data_received(seen, now)
+            if position < end:
+                self._receive_chunks(data, position, end, now, checked=checksum != 0)
 
     def _data_received(self, flags: int, now: float) -> None:
-        """A packet brought data; ``flags`` are its chunks' together."""
+        """A packet brought data, and that was not all there was to do; ``flags`` are its chunks' together."""
         inbound = self._inbound
-        inbound.packets_since_sack += 1
-        if self._dense_packets:
-            if self._dense_packets == _DENSE_PACKETS:
-                # RFC 9260 section 5.1: the first DATA chunk of all is acknowledged at once.
-                inbound.acknowledge_now = True
-            self._dense_packets -= 1
-        if flags & IMMEDIATE:
+        inbound.attention = False
+        if self._dense_packets == _DENSE_PACKETS or flags & IMMEDIATE:
+            # RFC 9260 section 5.1: the very first DATA chunk is acknowledged at once.
             inbound.acknowledge_now = True
+        if self._dense_packets:
+            self._dense_packets -= 1
         if inbound.gap_opened:
             inbound.gap_opened = False
             self._loss_reports = _LOSS_REPORTS
@@ -169,19 +172,26 @@ class Reception(Lifecycle):
         if self._state is AssociationState.SHUTDOWN_SENT:
             # RFC 9260 section 9.2: SHUTDOWN answers data now.
             self._send_shutdown(now)
+        self._pace_sacks()
 
-    def _sack_earlier_packets(self) -> None:
-        """A packet with data comes after others that were not acknowledged: note a SACK for those, if one is due."""
+    def _pace_sacks(self) -> None:
+        """After how many packets of a train a SACK is due while more of it follows."""
         inbound = self._inbound
         if inbound.in_order:
-            due = self._dense_packets and (inbound.packets_since_sack >= 2 or inbound.acknowledge_now)
-        elif self._loss_reports:
-            self._loss_reports -= 1
-            due = True
+            dense = self._dense_packets > 0
+            self._sack_threshold = (1 if inbound.acknowledge_now else 2) if dense else _NEVER
+            self._attentive = dense or self._state is AssociationState.SHUTDOWN_SENT
         else:
-            due = inbound.packets_since_sack >= _SPARSE_PACKETS
-        if due:
-            self._sacks.append(inbound.take_sack(self._config.packet_size - HEADER_SIZE))
+            self._sack_threshold = 1 if self._loss_reports else _SPARSE_PACKETS
+            self._attentive = True
+
+    def _sack_earlier_packets(self) -> None:
+        """A packet with data comes after others for which a SACK is due."""
+        inbound = self._inbound
+        if not inbound.in_order and self._loss_reports:
+            self._loss_reports -= 1
+        self._sacks.append(inbound.take_sack(self._config.packet_size - HEADER_SIZE))
+        self._pace_sacks()
 
     def _receive_chunks(self, data: memoryview, position: int, end: int, now: float, *, checked: bool) -> None:
         """The chunks of a packet that carries our tag, in their order."""
@@ -269,6 +279,7 @@ class Reception(Lifecycle):
             self._abort(cause, Closed("the peer sent an empty DATA chunk", CauseCode.NO_USER_DATA, failed=True))
             return
         self._inbound.receive(chunk.flags, chunk.tsn, chunk.stream_id, chunk.ssn, chunk.ppid, memoryview(chunk.data))
+        self._inbound.packets_since_sack += 1
         self._data_received(chunk.flags, now)
 
     def _handle_init(self, chunk: InitChunk, now: float) -> None:
@@ -321,6 +332,7 @@ class Reception(Lifecycle):
         """It is acknowledged as a DATA chunk is (RFC 3758 section 3.6)."""
         if self._receives_data:
             self._inbound.skip(chunk)
+            self._inbound.packets_since_sack += 1
             self._data_received(0, now)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 
 from .chunk import UNORDERED
 from .events import AssociationEvent, BufferedAmountLow
@@ -42,6 +42,7 @@ class Message:
 
     __slots__ = (
         "abandoned",
+        "accounted",
         "counted",
         "data",
         "expires",
@@ -77,6 +78,8 @@ class Message:
         self.priority = priority
         self.ssn = 0
         self.sent = 0
+        self.accounted = 0
+        """How much of what was sent has left the buffered amount."""
         self.abandoned = False
 
 
@@ -116,27 +119,33 @@ class SendQueue:
             # A stream that was quiet is not owed what it did not use.
             if stream.virtual_time < self._virtual_time:
                 stream.virtual_time = self._virtual_time
-            self._enqueue(stream)
+            self._sequence += 1
+            stream.waiting = True
+            heappush(self._waiting, (stream.virtual_time, self._sequence, stream))
 
     def select(self, now: float) -> Message | None:
         """The message to send from: the one that was begun, or the next one. It stays ``current`` until it is done."""
         message = self.current
         if message is not None:
             return message
-        while self._waiting:
-            _, _, stream = heappop(self._waiting)
-            stream.waiting = False
+        waiting = self._waiting
+        while waiting:
+            virtual_time, _, stream = waiting[0]
             messages = stream.messages
             if messages is None:
+                heappop(waiting)
+                stream.waiting = False
                 continue
             message = messages.popleft()
             # The stream pays for the message now, and so waits for its next turn behind those that were served less.
-            if stream.virtual_time > self._virtual_time:
-                self._virtual_time = stream.virtual_time
-            stream.virtual_time += (message.length + _MESSAGE_COST) / message.priority
+            self._virtual_time = virtual_time
+            stream.virtual_time = virtual_time + (message.length + _MESSAGE_COST) / message.priority
             if messages:
-                self._enqueue(stream)
+                self._sequence += 1
+                heapreplace(waiting, (stream.virtual_time, self._sequence, stream))
             else:
+                heappop(waiting)
+                stream.waiting = False
                 stream.messages = None
             if message.expires is not None and now >= message.expires:
                 # It has no TSN yet, so nobody needs to be told (RFC 3758 section 4.1, rule TR3).
@@ -151,11 +160,13 @@ class SendQueue:
         if message is self.current:
             self.current = None
         message.abandoned = True
-        self.account(message, message.length - message.sent)
         message.sent = message.length
+        self.account(message)
 
-    def account(self, message: Message, size: int) -> None:
-        """``size`` bytes of a message left the queue."""
+    def account(self, message: Message) -> None:
+        """Take what was sent of a message since the last time off the buffered amount."""
+        size = message.sent - message.accounted
+        message.accounted = message.sent
         if not message.counted or not size:
             return
         stream = message.stream
@@ -186,8 +197,3 @@ class SendQueue:
         self._waiting.clear()
         self.current = None
         self.buffered = 0
-
-    def _enqueue(self, stream: OutgoingStream) -> None:
-        self._sequence += 1
-        stream.waiting = True
-        heappush(self._waiting, (stream.virtual_time, self._sequence, stream))
