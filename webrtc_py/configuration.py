@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -35,8 +36,8 @@ class Configuration:
     def checked(self) -> Configuration:
         """A copy with every value understood.
 
-        Raises URLSyntaxError for a server's URL, InvalidAccessError for a TURN server without credentials, ValueError
-        for a policy or a pool size that does not exist, TypeError for a value of another type.
+        Raises URLSyntaxError for a server's URL, InvalidAccessError for a TURN server without credentials or an expired
+        certificate, ValueError for a policy or a pool size that does not exist, TypeError for a value of another type.
         """
         size = self.ice_candidate_pool_size
         if isinstance(size, bool) or not isinstance(size, int):
@@ -45,6 +46,10 @@ class Configuration:
             raise ValueError(f"ice_candidate_pool_size is 0 to {_LARGEST_POOL}, not {size}")
         if not isinstance(self.peer_identity, str):
             raise ArgumentTypeError(f"peer_identity is a string, not {self.peer_identity!r}")
+        now = datetime.datetime.now(datetime.UTC)
+        for certificate in self.certificates:
+            if certificate.expires <= now:
+                raise InvalidAccessError(f"{certificate!r} expired at {certificate.expires}")
         return Configuration(
             [_checked_server(server) for server in self.ice_servers],
             ICETransportPolicy(self.ice_transport_policy),

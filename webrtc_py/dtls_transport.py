@@ -173,10 +173,12 @@ class DTLSTransport:
         """Send close_notify, if there is a session to close, and end everything."""
         if self._state is DTLSTransportState.CLOSED:
             return
-        if self._connection is not None and self._driver is not None:
+        if self._connection is not None:
             now = self._shared.loop.time()
             self._connection.close(now)
-            self._driver.flush(now)
+            # Not through the driver: this may be called from inside its flush, and its events are no news here.
+            for train in self._connection.datagrams_to_send(now):
+                self._ice.send(train)
         self._end(DTLSTransportState.CLOSED, "stopped")
 
     async def join(self) -> None:

@@ -33,7 +33,8 @@ class ICEGatherer(AgentListener):
     def __init__(self, options: ICEGatherOptions | None = None, setting_engine: SettingEngine | None = None) -> None:
         """URLSyntaxError and InvalidAccessError for servers that cannot be used."""
         options = options or ICEGatherOptions()
-        self.agent = Agent(_agent_options(options, setting_engine or SettingEngine()))
+        self._settings = setting_engine or SettingEngine()
+        self.agent = Agent(_agent_options(options, self._settings))
         self.agent.add_listener(self)
         self._listeners: list[
             tuple[
@@ -58,6 +59,10 @@ class ICEGatherer(AgentListener):
     @property
     def state(self) -> ICEGathererState:
         return self.agent.gathering_state
+
+    def set_options(self, options: ICEGatherOptions) -> None:
+        """Other servers, or another policy, for the next gathering. What was gathered stays as it is."""
+        self.agent.set_options(_agent_options(options, self._settings))
 
     async def gather(self) -> None:
         """Begin to gather, and return. Candidates come as they are found. InvalidStateError the second time."""

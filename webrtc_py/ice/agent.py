@@ -153,6 +153,10 @@ class Agent:
 
     # Gathering
 
+    def set_options(self, options: AgentOptions) -> None:
+        """Gather with other servers or candidate types. Credentials and timings stay those it was made with."""
+        self._options = options
+
     async def gather_candidates(self) -> None:
         """Begin to gather, and return; candidates come through ``on_candidate``. InvalidStateError the second time."""
         self._check_open()

@@ -14,7 +14,7 @@ browsers (RFC 8842 section 5.2 lets the fingerprints alone tell associations apa
 """
 
 from .candidates import TrickledCandidate
-from .description import LocalDescription, LocalTransport, RemoteDescription
+from .description import LocalDescription, LocalTransport, RemoteDescription, default_destination
 from .negotiation import Negotiation
 from .plan import (
     AddRemoteCandidates,
@@ -44,5 +44,6 @@ __all__ = [
     "Step",
     "StopTransport",
     "TrickledCandidate",
+    "default_destination",
     "implicit_type",
 ]

@@ -22,6 +22,20 @@ class TrickledCandidate:
     mline_index: int | None = None
     ufrag: str | None = None
 
+    @classmethod
+    def read(
+        cls, text: str, mid: str | None = None, mline_index: int | None = None, ufrag: str | None = None
+    ) -> TrickledCandidate:
+        """From the attribute's text with ``a=candidate:``, ``candidate:`` or neither in front.
+
+        The text itself may name the generation of credentials (RFC 8838 section 9); what is given beside it counts.
+        """
+        words = text.strip().removeprefix("a=").removeprefix("candidate:").split(" ")
+        if words == [""]:
+            return cls("", mid, mline_index, ufrag)
+        named = (value for name, value in zip(words[8::2], words[9::2], strict=False) if name == "ufrag")
+        return cls(f"candidate:{' '.join(words)}", mid, mline_index, ufrag or next(named, None))
+
 
 def sections_for(description: RemoteDescription, candidate: TrickledCandidate) -> frozenset[int]:
     """The indexes of the live sections that it is for; none when its section was rejected.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ..dtls.fingerprint import Fingerprint
 from ..sdp import Media, Session, Setup, TransportDescription, parse, set_default_destination
-from ..states import SDPType
+from ..states import CandidateType, SDPType
 
 # What an agent keeps of one peer: far beyond what any peer has, and little enough to hold.
 MAX_REMOTE_CANDIDATES = 512
@@ -72,6 +74,11 @@ class RemoteDescription:
     trickled: tuple[tuple[int, str], ...] = ()
     ended: frozenset[int] = frozenset()
 
+    @property
+    def can_trickle(self) -> bool:
+        """Whether the peer takes candidates one by one: it says so for the session or for its sections (RFC 8840)."""
+        return any("trickle" in part.ice_options for part in (self.session, *self.session.media))
+
     def with_candidate(self, index: int, candidate: str) -> RemoteDescription:
         if (index, candidate) in self.trickled or len(self.trickled) >= MAX_REMOTE_CANDIDATES:
             return self
@@ -100,3 +107,36 @@ def add_candidates(media: Media, candidates: tuple[str, ...], complete: bool) ->
         media.attributes.add("candidate", line.removeprefix("candidate:"))
     if complete:
         media.attributes.add("end-of-candidates")
+
+
+class GatheredCandidate(Protocol):
+    """What the choice of a default candidate looks at."""
+
+    @property
+    def typ(self) -> CandidateType: ...
+
+    @property
+    def protocol(self) -> str: ...
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+
+def default_destination(candidates: Iterable[GatheredCandidate]) -> tuple[str, int] | None:
+    """The candidate that a peer without ICE would most likely reach (RFC 8445 section 5.1.4); None without any.
+
+    A relay before a server-reflexive address before the host's own, and IPv4 before IPv6. A name that hides an address
+    cannot stand in a ``c=`` line.
+    """
+    chosen = max(
+        (one for one in candidates if one.protocol == "udp" and not one.address.endswith(".local")),
+        key=lambda one: (_REACH.get(one.typ, 0), ":" not in one.address),
+        default=None,
+    )
+    return None if chosen is None else (chosen.address.partition("%")[0], chosen.port)
+
+
+_REACH = {CandidateType.SRFLX: 1, CandidateType.RELAY: 2}

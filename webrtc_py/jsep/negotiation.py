@@ -195,7 +195,8 @@ class Negotiation:
     @property
     def transport_section(self) -> tuple[str | None, int] | None:
         """Mid and index of the section of our description that has the transport; None when there is none."""
-        local = self.state.local
+        state = self.state
+        local = state.pending_local or (state.current_local if state.agreement is not None else None)
         sections = () if local is None else enumerate(local.session.media)
         return next(((media.mid, index) for index, media in sections if _carries_transport(media)), None)
 

@@ -1,0 +1,547 @@
+"""The connection to one peer: what an application talks to (W3C RTCPeerConnection)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from .bundle_transport import BundleTransport
+from .certificate import Certificate
+from .configuration import AnswerOptions, Configuration, OfferOptions
+from .data_channel import DataChannel, DataChannelInit
+from .errors import (
+    ArgumentTypeError,
+    ConnectionClosedError,
+    ConnectionFailedError,
+    InvalidStateError,
+    NotSupportedError,
+    OperationError,
+    SDPSyntaxError,
+    WaitTimeoutError,
+)
+from .ice.candidate import UnsupportedCandidateError, unmarshal_candidate
+from .ice_parameters import ICECandidate, ICECandidateError, ICECandidateInit, ICEGatherOptions
+from .jsep import (
+    LocalDescription,
+    Negotiation,
+    Plan,
+    RemoteDescription,
+    StopTransport,
+    TrickledCandidate,
+    implicit_type,
+)
+from .jsep.signaling import Side, needs_rollback
+from .runtime.event import Event, EventQueue
+from .runtime.operations import OperationsChain
+from .runtime.shared import Shared
+from .sctp_transport import SCTPTransport
+from .session_description import SessionDescription
+from .setting_engine import SettingEngine
+from .states import (
+    BundlePolicy,
+    ICEConnectionState,
+    ICEGathererState,
+    ICEGatheringState,
+    PeerConnectionState,
+    SDPType,
+    SignalingState,
+    combine_connection,
+    combine_ice_connection,
+)
+from .stats import StatsReport, collect
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+# How long close() waits for handlers that are running: they are the application's, and may wait for anything.
+_HANDLERS_END = 1.0
+
+
+class HasSettings(Protocol):
+    """What a connection needs of the API object that makes it."""
+
+    @property
+    def setting_engine(self) -> SettingEngine: ...
+
+
+class PeerConnection:
+    """One end of a WebRTC session.
+
+    Make it inside a running event loop, exchange descriptions and candidates with the peer by any way of your own,
+    and close it, or use it as ``async with PeerConnection() as pc:``. Methods that negotiate run one after the other.
+
+    Events: ``on_ice_candidate(ICECandidate | None)``, None at the end, ``on_ice_candidate_error(ICECandidateError)``,
+    ``on_ice_gathering_state_change``, ``on_ice_connection_state_change``, ``on_connection_state_change`` and
+    ``on_signaling_state_change`` with the new state, ``on_negotiation_needed()``, ``on_data_channel(DataChannel)``.
+    None of them comes any more once :meth:`close` is called, the change to ``closed`` included (W3C).
+    """
+
+    def __init__(self, configuration: Configuration | None = None, *, api: HasSettings | None = None) -> None:
+        """Raises URLSyntaxError, InvalidAccessError, ValueError or TypeError for a configuration it cannot use."""
+        self._configuration = (configuration or Configuration()).checked()
+        self._settings = api.setting_engine if api is not None else SettingEngine()
+        self._logger = self._settings.logger or logger
+        # RFC 8827 section 6.5: a fresh one unless the application wants to be known again.
+        self._certificates = list(self._configuration.certificates) or [Certificate.generate()]
+        self._shared = Shared.of_running_loop()
+        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._running: list[Callable[[], Awaitable[None]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiters: list[asyncio.Future[None]] = []
+        self._chain = OperationsChain(self._on_chain_empty)
+        self._update_on_empty = False
+        self._negotiation_needed = False
+        self._data_wanted = False
+        self._negotiation = Negotiation(
+            secrets.randbits(62),
+            _check_candidate,
+            max_message_size=self._settings.sctp_max_message_size,
+            bundle_policy=BundlePolicy(self._configuration.bundle_policy),
+            answering_dtls_role=self._settings.answering_dtls_role,
+        )
+        self._ice_gathering_state = ICEGatheringState.NEW
+        self._ice_connection_state = ICEConnectionState.NEW
+        self._connection_state = PeerConnectionState.NEW
+        self._events = EventQueue("peer connection", self._shared)
+        self.on_ice_candidate = Event[ICECandidate | None]("on_ice_candidate", self._events)
+        self.on_ice_candidate_error = Event[ICECandidateError]("on_ice_candidate_error", self._events)
+        self.on_ice_gathering_state_change = Event[ICEGatheringState]("on_ice_gathering_state_change", self._events)
+        self.on_ice_connection_state_change = Event[ICEConnectionState]("on_ice_connection_state_change", self._events)
+        self.on_connection_state_change = Event[PeerConnectionState]("on_connection_state_change", self._events)
+        self.on_signaling_state_change = Event[SignalingState]("on_signaling_state_change", self._events)
+        self.on_negotiation_needed = Event[()]("on_negotiation_needed", self._events)
+        self.on_data_channel = Event[DataChannel]("on_data_channel", self._events)
+        self._transport = self._make_transport()
+        self._fill_pool()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # What is known
+
+    @property
+    def signaling_state(self) -> SignalingState:
+        return SignalingState.CLOSED if self._closed else self._negotiation.state.signaling
+
+    @property
+    def ice_gathering_state(self) -> ICEGatheringState:
+        return self._ice_gathering_state
+
+    @property
+    def ice_connection_state(self) -> ICEConnectionState:
+        return self._ice_connection_state
+
+    @property
+    def connection_state(self) -> PeerConnectionState:
+        return self._connection_state
+
+    @property
+    def local_description(self) -> SessionDescription | None:
+        """The pending one, else the current one, with the candidates found by now."""
+        return self._local(self._negotiation.state.local)
+
+    @property
+    def current_local_description(self) -> SessionDescription | None:
+        return self._local(self._negotiation.state.current_local)
+
+    @property
+    def pending_local_description(self) -> SessionDescription | None:
+        return self._local(self._negotiation.state.pending_local)
+
+    @property
+    def remote_description(self) -> SessionDescription | None:
+        """The pending one, else the current one, with the candidates that were added since."""
+        return _remote(self._negotiation.state.remote)
+
+    @property
+    def current_remote_description(self) -> SessionDescription | None:
+        return _remote(self._negotiation.state.current_remote)
+
+    @property
+    def pending_remote_description(self) -> SessionDescription | None:
+        return _remote(self._negotiation.state.pending_remote)
+
+    @property
+    def can_trickle_ice_candidates(self) -> bool | None:
+        """Whether the peer takes candidates after a description; None before its first (RFC 8829 section 4.1.17).
+
+        To a peer that does not, send the description once :meth:`gathering_complete` returns (RFC 8838 section 3).
+        """
+        remote = self._negotiation.state.remote
+        return None if remote is None else remote.can_trickle
+
+    @property
+    def sctp(self) -> SCTPTransport | None:
+        """The transport of the data channels, once an answer has settled that there are some."""
+        return None if self._negotiation.state.agreement is None else self._transport.sctp
+
+    # Negotiation
+
+    async def create_offer(
+        self, options: OfferOptions | None = None, *, ice_restart: bool = False
+    ) -> SessionDescription:
+        """An offer for what is wanted now; nothing changes by it.
+
+        Raises InvalidStateError while the peer's offer waits for an answer, and NotSupportedError for ``ice_restart``
+        once ICE has started.
+        """
+        restart = ice_restart or (options is not None and options.ice_restart)
+        return await self._chained(lambda: self._create(SDPType.OFFER, restart))
+
+    async def create_answer(self, options: AnswerOptions | None = None) -> SessionDescription:
+        """An answer to the pending remote offer; nothing changes by it. InvalidStateError when there is none."""
+        return await self._chained(lambda: self._create(SDPType.ANSWER))
+
+    async def set_local_description(self, description: SessionDescription | Mapping[str, Any] | None = None) -> None:
+        """Apply a description of ours, just as it was created; without one the right one is made. Begins to gather.
+
+        Raises InvalidStateError where its type does not fit, InvalidModificationError when its text was changed.
+        """
+        given = _description(description) if description is not None else None
+        await self._chained(lambda: self._set_local(given))
+
+    async def set_remote_description(self, description: SessionDescription | Mapping[str, Any]) -> None:
+        """Apply the peer's description, whole or not at all. A remote offer takes back one of ours that waits (glare).
+
+        Raises InvalidStateError where its type does not fit, SDPSyntaxError for what is no description,
+        InvalidAccessError for one that lacks something or contradicts the session, NotSupportedError for one that
+        restarts ICE.
+        """
+        given = _description(description)
+        await self._chained(lambda: self._set_remote(given))
+
+    async def add_ice_candidate(
+        self, candidate: ICECandidateInit | ICECandidate | Mapping[str, Any] | str | None
+    ) -> None:
+        """Take a candidate of the peer. None, or one with an empty text, says that there are no more.
+
+        What comes before the peer's description waits for it. Raises OperationError for a candidate that cannot be
+        read or fits no description, TypeError for one that names no section. Unknown kinds of candidates are ignored.
+        """
+        trickled = _trickled(candidate)
+        await self._chained(lambda: self._add_candidate(trickled))
+
+    def restart_ice(self) -> None:
+        """Let the next offer restart ICE: NotSupportedError once ICE has started, before which nothing is restarted."""
+        self._check_open()
+        if self._negotiation.state.agreement is not None:
+            raise NotSupportedError("restart_ice is not supported yet")
+
+    def create_data_channel(self, label: str, init: DataChannelInit | None = None, **init_fields: Any) -> DataChannel:
+        """A data channel, which opens when the connection is there; the first one needs negotiation.
+
+        Raises InvalidStateError when the connection is closed, TypeError for what a channel cannot be, OperationError
+        when its id is in use.
+        """
+        self._check_open()
+        channel = self._transport.sctp.create_data_channel(label, init, **init_fields)
+        self._data_wanted = True
+        self._update_negotiation_needed()
+        return channel
+
+    def get_configuration(self) -> Configuration:
+        """A copy of what is in force."""
+        return self._configuration.copy()
+
+    def set_configuration(self, configuration: Configuration) -> None:
+        """Change servers, transport policy and pool size; they hold for the next gathering.
+
+        Raises what the constructor raises, and InvalidModificationError for what was fixed by then.
+        """
+        self._check_open()
+        new = configuration.checked()
+        has_local_description = self._negotiation.state.local is not None
+        self._configuration.check_change(new, has_local_description=has_local_description)
+        new.certificates = self._configuration.certificates
+        self._configuration = new
+        self._transport.gatherer.set_options(self._gather_options())
+        self._fill_pool()
+
+    async def get_stats(self, selector: None = None) -> StatsReport:
+        """Figures of the whole connection; ``selector`` is for tracks. Still there after :meth:`close`."""
+        return collect(self._transport)
+
+    # Waiting
+
+    async def wait_connected(self, timeout: float | None = None) -> None:
+        """Wait until the connection is there, at most ``timeout`` seconds.
+
+        Raises ConnectionFailedError with the reason, WaitTimeoutError, or ConnectionClosedError.
+        """
+        ended = (PeerConnectionState.CONNECTED, PeerConnectionState.FAILED)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wait_until(lambda: self._connection_state in ended)
+        except TimeoutError:
+            transport = self._transport
+            raise WaitTimeoutError(
+                f"not connected after {timeout} s: the signaling state is {self.signaling_state.value}, "
+                f"ICE is {transport.ice.state.value}, DTLS is {transport.dtls.state.value}"
+            ) from None
+        if self._connection_state is PeerConnectionState.FAILED:
+            raise ConnectionFailedError(self._transport.failure())
+
+    async def gathering_complete(self) -> None:
+        """Wait until the local description has all its candidates. ConnectionClosedError when it never will."""
+        await self._wait_until(lambda: self._ice_gathering_state is ICEGatheringState.COMPLETE)
+
+    async def close(self) -> None:
+        """End the session at once: the peer is told, and within two seconds nothing is left of it.
+
+        May be called at any time, from handlers too, and again. Calls that wait raise ConnectionClosedError. As with
+        W3C, no event of this object tells of it, and its data channels are closed without a closing procedure.
+        """
+        if self._closing is None:
+            self._running = [self._events.join, *self._transport.handlers()]
+            self._stop()
+            self._closing = self._shared.loop.create_task(self._clean_up(), name="peer connection: close")
+        await asyncio.shield(self._closing)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HANDLERS_END):
+                for handlers_end in self._running:
+                    await handlers_end()
+
+    # Below: operations of the chain.
+
+    async def _chained(self, operation: Callable[[], Awaitable[T]]) -> T:
+        self._check_open()
+        return await self._chain.run(operation)
+
+    async def _create(self, kind: SDPType, ice_restart: bool = False) -> SessionDescription:
+        return SessionDescription(kind, self._created(kind, ice_restart))
+
+    def _created(self, kind: SDPType, ice_restart: bool = False) -> str:
+        transport = self._transport.describe()
+        if kind is SDPType.OFFER:
+            return self._negotiation.create_offer(transport, data=self._data_wanted, ice_restart=ice_restart)
+        return self._negotiation.create_answer(transport)
+
+    async def _set_local(self, description: SessionDescription | None) -> None:
+        kind = description.type if description is not None else implicit_type(self.signaling_state)
+        text = description.sdp if description is not None else ""
+        if not text and kind is not SDPType.ROLLBACK:
+            text = self._created(kind)
+        before = self.signaling_state
+        plan = self._negotiation.set_local(kind, text)
+        await self._follow(before, plan)
+
+    async def _set_remote(self, description: SessionDescription) -> None:
+        before = self.signaling_state
+        plan = self._negotiation.set_remote(description.type, description.sdp)
+        if needs_rollback(before, Side.REMOTE, description.type):
+            # W3C does a rollback and then the offer, with an event for each.
+            self._signaling_changed(before, SignalingState.STABLE)
+            before = SignalingState.STABLE
+        await self._follow(before, plan)
+
+    async def _add_candidate(self, candidate: TrickledCandidate) -> None:
+        try:
+            plan = self._negotiation.add_candidate(candidate)
+        except SDPSyntaxError as error:
+            raise OperationError(str(error)) from None
+        await self._execute(plan)
+
+    async def _follow(self, before: SignalingState, plan: Plan) -> None:
+        """What comes after any description was set."""
+        self._signaling_changed(before, self.signaling_state)
+        await self._execute(plan)
+        self._surface_candidates()
+        if self.signaling_state is SignalingState.STABLE:
+            self._negotiation_needed = False
+            self._update_negotiation_needed()
+
+    async def _execute(self, plan: Plan) -> None:
+        for step in plan:
+            if isinstance(step, StopTransport):
+                self._replace_transport()
+            else:
+                await self._transport.execute(step)
+
+    # States and events
+
+    def _make_transport(self) -> BundleTransport:
+        return BundleTransport(
+            self._gather_options(),
+            self._certificates,
+            self._settings,
+            on_change=self._on_transport_change,
+            on_candidate_error=self.on_ice_candidate_error.emit,
+            on_data_channel=self.on_data_channel.emit,
+        )
+
+    def _gather_options(self) -> ICEGatherOptions:
+        return ICEGatherOptions(self._configuration.ice_servers, self._configuration.ice_transport_policy)
+
+    def _fill_pool(self) -> None:
+        """Gather before a description asks for it, when the configuration does (RFC 8829 section 3.5.4)."""
+        if self._configuration.ice_candidate_pool_size:
+            self._start_task(self._transport.gather(), "gather a pool")
+
+    def _replace_transport(self) -> None:
+        """No section uses the transport any more. A new one stands ready for a section to come."""
+        old = self._transport
+        self._data_wanted = False
+        self._transport = self._make_transport()
+        with self._shared.step:
+            old.stop()
+        self._start_task(old.close(), "close a transport")
+
+    def _on_transport_change(self) -> None:
+        if not self._closed:
+            self._surface_candidates()
+            self._update_states()
+
+    def _surface_candidates(self) -> None:
+        """Events in W3C's order: the state, the candidates, the state when they are complete, None."""
+        section, transport = self._negotiation.transport_section, self._transport
+        gatherer_state = transport.gatherer.state
+        if section is None:
+            transport.pool()
+            self._set_gathering_state(ICEGatheringState.NEW)
+            return
+        if gatherer_state is ICEGathererState.NEW or transport.end_surfaced:
+            return
+        if self._ice_gathering_state is ICEGatheringState.NEW:
+            self._set_gathering_state(ICEGatheringState.GATHERING)
+        mid, index = section
+        for candidate in transport.surface():
+            self.on_ice_candidate.emit(replace(candidate, sdp_mid=mid, sdp_mline_index=index))
+        if transport.end_surfaced:
+            self._set_gathering_state(ICEGatheringState.COMPLETE)
+            self.on_ice_candidate.emit(None)
+
+    def _set_gathering_state(self, state: ICEGatheringState) -> None:
+        if state is not self._ice_gathering_state:
+            self._logger.info("ICE gathering state: %s -> %s", self._ice_gathering_state.value, state.value)
+            self._ice_gathering_state = state
+            self.on_ice_gathering_state_change.emit(state)
+            self._wake()
+
+    def _update_states(self) -> None:
+        ice, dtls = self._transport.ice.state, self._transport.dtls.state
+        ice_state = combine_ice_connection([ice], closed=False)
+        if ice_state is not self._ice_connection_state:
+            self._logger.info("ICE connection state: %s -> %s", self._ice_connection_state.value, ice_state.value)
+            self._ice_connection_state = ice_state
+            self.on_ice_connection_state_change.emit(ice_state)
+        state = combine_connection([ice], [dtls], closed=False)
+        if state is not self._connection_state:
+            why = self._transport.failure() or f"ICE is {ice.value}, DTLS is {dtls.value}"
+            self._logger.info("connection state: %s -> %s (%s)", self._connection_state.value, state.value, why)
+            self._connection_state = state
+            self.on_connection_state_change.emit(state)
+            self._wake()
+
+    def _signaling_changed(self, before: SignalingState, after: SignalingState) -> None:
+        if before is not after:
+            self._logger.info("signaling state: %s -> %s", before.value, after.value)
+            self.on_signaling_state_change.emit(after)
+
+    def _on_chain_empty(self) -> None:
+        if self._update_on_empty:
+            self._update_on_empty = False
+            self._update_negotiation_needed()
+
+    def _update_negotiation_needed(self) -> None:
+        """W3C's "update the negotiation-needed flag", done when the chain is empty and the event's turn has come."""
+        if not self._chain.empty:
+            self._update_on_empty = True
+        else:
+            self._events.post("on_negotiation_needed", self._negotiation_needed_handler, ())
+
+    def _negotiation_needed_handler(self) -> Callable[[], object] | None:
+        if not self._chain.empty:
+            self._update_on_empty = True
+            return None
+        if self.signaling_state is not SignalingState.STABLE:
+            return None
+        needed = self._negotiation.needs_offer(data=self._data_wanted)
+        changed, self._negotiation_needed = needed and not self._negotiation_needed, needed
+        return self.on_negotiation_needed.handler if changed else None
+
+    # The end
+
+    def _stop(self) -> None:
+        self._logger.info("connection state: %s -> closed", self._connection_state.value)
+        self._closed = True
+        self._chain.close()
+        self._events.close()
+        self._ice_connection_state = ICEConnectionState.CLOSED
+        self._connection_state = PeerConnectionState.CLOSED
+        with self._shared.step:
+            self._transport.stop()
+        self._wake()
+
+    async def _clean_up(self) -> None:
+        await asyncio.gather(self._transport.close(), *self._tasks, return_exceptions=True)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InvalidStateError("the connection is closed")
+
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._shared.loop.create_task(work, name=f"peer connection: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _wait_until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self._closed:
+                raise ConnectionClosedError("the connection is closed")
+            waiter = self._shared.loop.create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _local(self, description: LocalDescription | None) -> SessionDescription | None:
+        if description is None:
+            return None
+        return SessionDescription(description.type, description.text_with(self._transport.describe()))
+
+
+def _remote(description: RemoteDescription | None) -> SessionDescription | None:
+    return None if description is None else SessionDescription(description.type, description.text_with_trickled())
+
+
+def _description(value: SessionDescription | Mapping[str, Any]) -> SessionDescription:
+    return value if isinstance(value, SessionDescription) else SessionDescription.from_json(value)
+
+
+def _trickled(value: ICECandidateInit | ICECandidate | Mapping[str, Any] | str | None) -> TrickledCandidate:
+    if value is None or isinstance(value, str):
+        # A line alone comes by signalling that carries nothing else: it can only be for the one transport.
+        return TrickledCandidate.read(value or "")
+    if isinstance(value, ICECandidate):
+        value = value.to_init()
+    init = value if isinstance(value, ICECandidateInit) else ICECandidateInit.from_json(value)
+    if init.candidate and not init.sdp_mid and init.sdp_mline_index is None:
+        raise ArgumentTypeError(f"a candidate needs sdp_mid or sdp_mline_index; {init!r} has neither")
+    return TrickledCandidate.read(
+        init.candidate, init.sdp_mid or None, init.sdp_mline_index, init.username_fragment or None
+    )
+
+
+def _check_candidate(line: str) -> None:
+    """Raises SDPSyntaxError for what is no candidate; one of an unknown kind is one."""
+    with contextlib.suppress(UnsupportedCandidateError):
+        unmarshal_candidate(line)
