@@ -120,7 +120,6 @@ def test_a_name_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
     run_real(main())
 
 
-@pytest.mark.row("MDN-03")
 @pytest.mark.parametrize("name", ["foo.bar.local", "example.org", ".local", "a b.local", "x" * 64 + ".local"])
 def test_other_names_are_not_asked_for(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     async def main() -> None:

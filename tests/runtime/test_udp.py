@@ -17,7 +17,7 @@ from webrtc_py.runtime.shared import Shared
 from webrtc_py.runtime.udp import TransportUDPSocket, UDPSocket, open_udp
 from webrtc_py.train import Train
 
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="segmentation offload is Linux's")
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="not applicable: segmentation offload is Linux's")
 
 
 class Inbox:
@@ -335,7 +335,7 @@ def link_local_address() -> str | None:
 def test_link_local_addresses_keep_their_zone() -> None:
     host = link_local_address()
     if host is None:
-        pytest.skip("no interface has an IPv6 link-local address")
+        pytest.skip("not applicable: no interface has an IPv6 link-local address")
 
     async def main() -> None:
         a, b = await open_udp(host), await open_udp(host)
