@@ -125,6 +125,7 @@ def test_two_transports_connect_and_carry_data() -> None:
         assert two.answerer.transport.get_remote_certificate() == CERTIFICATE.der
         assert two.offerer.transport.negotiated.cipher_suite.startswith("TLS_ECDHE_ECDSA")
         assert two.offerer.listened == two.offerer.states
+        assert two.offerer.transport.failure == ""
         two.offerer.send(*(bytes((i,)) * 100 for i in range(20)), b"end")
         two.answerer.send(b"back")
         await asyncio.sleep(1)
@@ -262,7 +263,8 @@ def test_a_peer_without_dtls_fails_the_transport_in_time() -> None:
         await asyncio.sleep(2)
         assert side.states == [DTLSTransportState.CONNECTING, DTLSTransportState.FAILED]
         assert side.errors[0].error_detail == "dtls-failure"
-        assert "no answer from the peer's DTLS" in str(side.errors[0])
+        assert str(side.errors[0]) == side.transport.failure
+        assert "no answer from the peer's DTLS" in side.transport.failure
 
     run(main())
 
@@ -300,7 +302,8 @@ def test_stop_at_any_moment_leaves_nothing(after: float) -> None:
     run(main())
 
 
-def test_stop_from_inside_a_handler() -> None:
+@pytest.mark.parametrize("where", ["on_state_change", "add_state_listener"])
+def test_stop_from_inside_a_handler(where: str) -> None:
     async def main() -> None:
         two = Two()
 
@@ -308,7 +311,7 @@ def test_stop_from_inside_a_handler() -> None:
             if state is DTLSTransportState.CONNECTED:
                 two.offerer.transport.stop()
 
-        two.offerer.transport.on_state_change(on_state)
+        getattr(two.offerer.transport, where)(on_state)
         two.offerer.start(two.answerer)
         two.answerer.start(two.offerer)
         await asyncio.sleep(5)

@@ -6,11 +6,11 @@ import datetime
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Protocol as StructuralType
 
 from .certificate import Certificate
 from .dtls import Closed, Connection, ConnectionEvent, Context, DTLSParameters, Failed, HandshakeCompleted
 from .errors import InvalidAccessError, InvalidStateError, RTCError
+from .ice_transport import ICETransport
 from .mux import PROTOCOL_OF_FIRST_BYTE, Protocol
 from .runtime.driver import Driver
 from .runtime.event import Event, EventQueue
@@ -30,22 +30,6 @@ _ENDED = (DTLSTransportState.CLOSED, DTLSTransportState.FAILED)
 _ICE_CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
 
 DataReceiver = Callable[[Train, float], None]
-
-
-class PacketTransport(StructuralType):
-    """What DTLS needs of the ICE transport below it."""
-
-    @property
-    def state(self) -> ICETransportState: ...
-
-    @property
-    def role(self) -> ICERole | None: ...
-
-    def send(self, train: Train) -> None: ...
-
-    def set_receiver(self, receiver: DataReceiver | None) -> None: ...
-
-    def add_state_listener(self, listener: Callable[[ICETransportState], None]) -> None: ...
 
 
 class _Early:
@@ -81,7 +65,7 @@ class DTLSTransport:
 
     def __init__(
         self,
-        ice_transport: PacketTransport,
+        ice_transport: ICETransport,
         certificates: Sequence[Certificate] = (),
         setting_engine: SettingEngine | None = None,
     ) -> None:
@@ -99,6 +83,7 @@ class DTLSTransport:
         self._driver: Driver[Train, ConnectionEvent] | None = None
         self._negotiated: HandshakeCompleted | None = None
         self._failure = ""
+        self._failure = ""
         self._early = _Early()
         self._early_data = _Early()
         self._data_receiver: DataReceiver | None = None
@@ -112,8 +97,8 @@ class DTLSTransport:
         ice_transport.set_receiver(self._receive)
 
     @property
-    def ice_transport(self) -> PacketTransport:
-        """The ICETransport below."""
+    def ice_transport(self) -> ICETransport:
+        """The path below."""
         return self._ice
 
     @property
@@ -134,6 +119,11 @@ class DTLSTransport:
     def negotiated(self) -> HandshakeCompleted | None:
         """What the handshake agreed on, once it is complete."""
         return self._negotiated
+
+    @property
+    def failure(self) -> str:
+        """Why the transport has failed, in words; empty when it has not."""
+        return self._failure
 
     @property
     def discarded(self) -> int:
@@ -285,6 +275,7 @@ class DTLSTransport:
                 self._negotiated = event
                 self._set_state(DTLSTransportState.CONNECTED, event.cipher_suite)
             case Failed():
+                self._failure = event.reason
                 self._failure = event.reason
                 self.on_error.emit(RTCError(event.error_detail, event.reason))
                 self._end(DTLSTransportState.FAILED, event.reason)

@@ -158,6 +158,23 @@ def test_a_peer_with_another_profile_or_none_still_carries_data(role: DTLSRole) 
     assert data_passes(end, foreign)
 
 
+@pytest.mark.row("SEC-02")
+def test_a_profile_without_encryption_is_never_chosen() -> None:
+    """A ClientHello of ours, changed to offer NULL_HMAC_SHA1_80 and _32 (0x0005, 0x0006) before the one that works."""
+    client = End(make_connection(DTLSRole.CLIENT))
+    client.connection.start(0.0)
+    [hello] = take(client)
+    offered = b"\x00\x06\x00\x07\x00\x08\x00\x01\x00"
+    assert offered in hello
+    for profiles, answer in (
+        (b"\x00\x05\x00\x06\x00\x01", b"\x00\x0e\x00\x05\x00\x02\x00\x01\x00"),
+        (b"\x00\x05\x00\x06\x00\x05", None),
+    ):
+        end, messages = server_flight(hello.replace(offered, b"\x00\x06" + profiles + b"\x00"))
+        assert messages == SERVER_FLIGHT
+        assert (answer in end.sent[0]) if answer else (b"\x00\x0e\x00\x05\x00\x02" not in end.sent[0])
+
+
 @pytest.mark.row("DTL-11")
 @ROLES
 def test_extended_master_secret(role: DTLSRole) -> None:
