@@ -83,7 +83,6 @@ class DTLSTransport:
         self._driver: Driver[Train, ConnectionEvent] | None = None
         self._negotiated: HandshakeCompleted | None = None
         self._failure = ""
-        self._failure = ""
         self._early = _Early()
         self._early_data = _Early()
         self._data_receiver: DataReceiver | None = None
@@ -109,11 +108,6 @@ class DTLSTransport:
     def role(self) -> DTLSRole:
         """Our role: "auto" until :meth:`start`."""
         return self._role
-
-    @property
-    def failure(self) -> str:
-        """Why the transport has failed, in words; empty when it has not."""
-        return self._failure
 
     @property
     def negotiated(self) -> HandshakeCompleted | None:
@@ -275,7 +269,6 @@ class DTLSTransport:
                 self._negotiated = event
                 self._set_state(DTLSTransportState.CONNECTED, event.cipher_suite)
             case Failed():
-                self._failure = event.reason
                 self._failure = event.reason
                 self.on_error.emit(RTCError(event.error_detail, event.reason))
                 self._end(DTLSTransportState.FAILED, event.reason)
