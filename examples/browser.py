@@ -14,6 +14,7 @@ import sys
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from webrtc_py import DataChannel, ICECandidate, PeerConnection, SessionDescription
@@ -54,7 +55,7 @@ class Visitor:
         else:
             self.channel.send(f"You said: {message}")
 
-    async def take(self, message: dict[str, object]) -> None:
+    async def take(self, message: dict[str, Any]) -> None:
         """One message of the browser's signalling."""
         if "description" in message:
             await self.pc.set_remote_description(SessionDescription.from_json(message["description"]))

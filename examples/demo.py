@@ -118,7 +118,7 @@ async def offer(pc: PeerConnection, signalling: Signalling, say: Say) -> None:
     chat.send(digest.hexdigest())
     verdict = await chat.recv()
     if verdict != "all arrived":
-        raise RuntimeError(f"the data came out wrong: {verdict}")
+        raise RuntimeError(f"the data came out wrong: {verdict!r}")
 
 
 async def answer(pc: PeerConnection, signalling: Signalling, say: Say) -> None:
@@ -134,9 +134,10 @@ async def answer(pc: PeerConnection, signalling: Signalling, say: Say) -> None:
     digest, received, begin = hashlib.sha256(), 0, time.perf_counter()
     shown = 0.0
     while received < TRANSFER:
-        message = await data.recv()
-        digest.update(message)
-        received += len(message)
+        block = await data.recv()
+        assert isinstance(block, bytes)
+        digest.update(block)
+        received += len(block)
         elapsed = time.perf_counter() - begin
         if received == TRANSFER or elapsed - shown > 0.1:
             shown = elapsed
@@ -170,12 +171,11 @@ async def run_peer(part: Part, pipe: socket.socket, say: Say) -> None:
     say("closed")
 
 
-def peer(name: str, part: Part, pipe: socket.socket) -> None:
-    """One process."""
-    begin = time.perf_counter()
+def peer(name: str, part: Part, pipe: socket.socket, begin: float) -> None:
+    """One process. What it says carries the time since ``begin``, which both processes share."""
 
     def say(text: str) -> None:
-        print(f"{time.perf_counter() - begin:7.3f} s  {name:8}  {text}", flush=True)
+        print(f"{time.time() - begin:7.3f} s  {name:8}  {text}", flush=True)
 
     async def limited() -> None:
         async with asyncio.timeout(PATIENCE):
@@ -198,7 +198,7 @@ def main() -> int:
     spawn = multiprocessing.get_context("spawn")
     ends = socket.socketpair()
     processes = [
-        spawn.Process(target=peer, args=(name, part, end), name=name)
+        spawn.Process(target=peer, args=(name, part, end, time.time()), name=name)
         for (name, part), end in zip([("offerer", offer), ("answerer", answer)], ends, strict=True)
     ]
     for process in processes:

@@ -81,7 +81,9 @@ async def reach(stage: str, network: VirtualNetwork, call: Call) -> list[DataCha
         return []
     if stage == "offered":
         await offerer.set_local_description()
-        await answerer.set_remote_description(offerer.local_description)
+        offer = offerer.local_description
+        assert offer is not None
+        await answerer.set_remote_description(offer)
         return []
     lost = {"checking": range(4), "handshaking": range(20, 64), "associating": (23,)}[stage]
     network.tap(drop_dtls(*lost))
@@ -90,6 +92,7 @@ async def reach(stage: str, network: VirtualNetwork, call: Call) -> list[DataCha
     ice = "checking" if stage == "checking" else "connected"
     assert offerer.ice_connection_state in (ice, "completed")
     dtls = {"checking": "new", "handshaking": "connecting", "associating": "connected"}[stage]
+    assert offerer.sctp is not None
     assert offerer.sctp.transport.state == dtls
     return []
 
@@ -127,6 +130,7 @@ def test_close_at_every_stage(stage: str, closer: str) -> None:
             if stage == "connected":
                 await asyncio.sleep(1.0)
                 assert [str(channel.ready_state) for channel in channels] == ["closed", "closed"]
+                assert second.sctp is not None
                 assert second.sctp.transport.state == "closed"
             await close_in_time(second)
         assert [str(channel.ready_state) for channel in channels] == ["closed"] * len(channels)
