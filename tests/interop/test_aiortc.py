@@ -121,18 +121,21 @@ def test_a_negotiated_channel() -> None:
 
 
 def test_labels_and_protocols_that_are_not_ascii() -> None:
+    """Only those of webrtc_py: aiortc announces lengths in characters, which is malformed where they are not bytes."""
     label, protocol = "Grüße an 東京 🚀", "протокол/2"
 
     async def test() -> None:
         async with peers() as (theirs, ours):
-            there, here = await connected_channels(theirs, ours, they_offer=False, protocol=protocol)
-            announced: asyncio.Queue[DataChannel] = asyncio.Queue()
-            ours.on_data_channel(announced.put_nowait)
-            assert (there.channel.label, there.channel.protocol) == ("chat", protocol)
-            theirs.create_data_channel(label, protocol=protocol)
-            second = await announced.get()
-            assert (second.label, second.protocol) == (label, protocol)
-            assert second.id != here.id
+            here = ours.create_data_channel(label, protocol=protocol)
+            await negotiate(theirs, ours, they_offer=False, trickle=True)
+            there = await theirs.incoming.get()
+            assert (there.channel.label, there.channel.protocol) == (label, protocol)
+            await here.opened()
+
+            # aiortc's own malformed announcement harms neither the connection nor the other channel.
+            theirs.create_data_channel(label)
+            there.channel.send("still here")
+            assert await here.recv() == "still here"
 
     run(test())
 
@@ -188,18 +191,5 @@ def test_webrtc_py_closes_the_connection(they_offer: bool) -> None:
             await ours.close()
             assert here.ready_state == "closed"
             await asyncio.wait_for(there.closed.wait(), 5)
-
-    run(test())
-
-
-def test_media_sections_of_aiortcs_offer_are_rejected() -> None:
-    async def test() -> None:
-        async with peers() as (theirs, ours):
-            theirs.connection.addTransceiver("audio")
-            there, here = await connected_channels(theirs, ours, they_offer=True)
-            assert ours.local_description is not None
-            assert "m=audio 0 " in ours.local_description.sdp
-            here.send("there")
-            assert await there.messages.get() == "there"
 
     run(test())
