@@ -175,6 +175,7 @@ class Lifecycle:
             return
         self._ended = True
         self._set_state(AssociationState.CLOSED, closed.reason)
+        self._queues_data = False
         self._deadlines.clear()
         self._outbound.retransmit_at = None
         self._outbound.queue.clear()
@@ -194,7 +195,7 @@ class Lifecycle:
             # Looked at for each packet: hashing a member of an enumeration would cost more than the rest.
             self._receives_data = state in MAY_RECEIVE_DATA
             self._sends_data = state in MAY_SEND_DATA
-            self._queues_data = state in MAY_QUEUE_DATA and not self._ended
+            self._queues_data = state in MAY_QUEUE_DATA
 
     def _send_packet(self, tag: int, *chunks: bytes) -> None:
         """A packet of its own. These are the ones that always carry a checksum (RFC 9653 section 5.2)."""
