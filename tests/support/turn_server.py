@@ -92,6 +92,8 @@ class FakeTurnServer:
         return self.error(request, code, {"REALM": self.realm, "NONCE": self.nonce})
 
     def _answer(self, request: stun.Message) -> stun.Message:
+        if request.message_method == stun.Method.BINDING:
+            return self.success(request, {"XOR-MAPPED-ADDRESS": self.mapped}, signed=False)
         if not request.check_message_integrity(self.key):
             return self.challenge(request)
         if request.attributes["NONCE"] != self.nonce:

@@ -167,7 +167,9 @@ class Gathering:
                 for server in servers:
                     for base in self._bases:
                         if base.address is not None and _can_reach(base.address, server):
-                            group.create_task(self._gather_reflexive(url, server, index, base), name=f"ask {url}")
+                            # Where a relay is asked for, its failure tells enough; and some TURN servers refuse this.
+                            asking = self._gather_reflexive(url, server, index, base, report=not use_relay)
+                            group.create_task(asking, name=f"ask {url}")
 
     async def _resolve(self, url: ServerURL) -> list[Address]:
         """The server's first IPv4 and first IPv6 address, of the families that we have."""
@@ -188,14 +190,15 @@ class Gathering:
             raise ServerError(UNREACHABLE, f"no local address can reach {hosts or url.host}")
         return list(reachable.values())
 
-    async def _gather_reflexive(self, url: ServerURL, server: Address, index: int, base: Base) -> None:
+    async def _gather_reflexive(self, url: ServerURL, server: Address, index: int, base: Base, *, report: bool) -> None:
         socket = base.socket
         try:
             mapped = await self._queries.ask(
                 lambda request, to: socket.send(Train.of(request), to), server, self._plan.timeout
             )
         except ServerError as error:
-            self._fail(url, base, error.error_code, error.reason)
+            if report:
+                self._fail(url, base, error.error_code, error.reason)
             return
         assert not isinstance(socket, Relay)
         self.bindings.append((socket, server))
