@@ -43,6 +43,9 @@ class CheckList:
         self._triggered: deque[CandidatePair] = deque()
         self._next_id = 1
 
+    def __contains__(self, pair: CandidatePair) -> bool:
+        return self.paths.get((pair.base_id, pair.destination)) is pair
+
     def in_state(self, *states: CandidatePairState) -> list[CandidatePair]:
         return [pair for pair in self.paths.values() if pair.state in states]
 

@@ -245,10 +245,8 @@ class Core:
         """Do what was due at or before ``now``."""
         for transaction in self._checks.take_expired(now):
             self._expired(transaction, now)
-        if self.selected is not None and now >= self._next_keepalive:
-            self._schedule_keepalive(now)
-            self.selected.consent_requests_sent += 1
-            self._send(self.selected, Purpose.CONSENT, CONSENT_DELAYS, now)
+        if self.selected is not None and self.selected.succeeded and now >= self._next_keepalive:
+            self._ask_consent(self.selected, now)
         self._settle(now)
 
     def next_timeout(self) -> float | None:
@@ -261,7 +259,9 @@ class Core:
         if self.path is not None:
             due.append(self.path.consent_expires)
         if self.selected is not None:
-            due += (self._next_keepalive, self._liveness_until)
+            due.append(self._liveness_until)
+            if self.selected.succeeded:
+                due.append(self._next_keepalive)
         else:
             due.append(self._patient_until)
             if self._running and self._checklist.has_ordinary():
@@ -337,10 +337,10 @@ class Core:
         if not pair.succeeded:
             self._checks.cancel(pair)
             self._checklist.trigger(pair)
-        if check.use_candidate and not self.controlling:
+        if check.use_candidate:
             # Until our own check has succeeded, anybody could have sent a captured request from anywhere.
             pair.nominate_on_success = True
-            if pair.succeeded:
+            if pair.succeeded and not self.controlling:
                 self._nominated_by_peer(pair, now)
 
     def _nominated_by_peer(self, pair: CandidatePair, now: float) -> None:
@@ -354,7 +354,7 @@ class Core:
 
     def _receive_response(self, response: stun.Message, base_id: int, source: Address, now: float) -> None:
         transaction = self._checks.match(response, base_id, source)
-        if transaction is None:
+        if transaction is None or transaction.pair not in self._checklist:
             return
         pair = transaction.pair
         mapped = response.attributes.get("XOR-MAPPED-ADDRESS")
@@ -376,7 +376,7 @@ class Core:
             self._set_role(not self.controlling, now)
             self.tie_breaker = self._chance.tie_breaker()
             self._events.append(RoleChanged(self.role))
-        if not transaction.pair.succeeded:
+        if transaction.pair is not self.selected:
             self._checklist.trigger(transaction.pair)
 
     def _succeeded(self, transaction: Transaction, mapped: Address, now: float) -> None:
@@ -389,6 +389,8 @@ class Core:
         if round_trip_time is not None:
             pair.current_round_trip_time = round_trip_time
             pair.total_round_trip_time += round_trip_time
+        if transaction.purpose is Purpose.CONSENT:
+            self._rest(transaction.first_sent)
         if not pair.succeeded:
             self._checks.forget(pair)
             self._checklist.succeeded(pair)
@@ -401,7 +403,7 @@ class Core:
             self._nominated_by_peer(pair, now)
 
     def _expired(self, transaction: Transaction, now: float) -> None:
-        if transaction.purpose is Purpose.CONSENT:
+        if transaction.purpose is Purpose.CONSENT or transaction.pair not in self._checklist:
             return
         if not transaction.cancelled:
             self._failed(transaction, "no answer", now)
@@ -499,9 +501,21 @@ class Core:
         if self._running and self._checklist.paths:
             self._nomination.begin(now)
 
-    def _schedule_keepalive(self, now: float) -> None:
-        # RFC 7675 section 5.1: spread, so that many agents do not fall into step.
+    def _rest(self, now: float) -> None:
+        """Until the next consent check; spread, so that many agents do not fall into step (RFC 7675 section 5.1)."""
         self._next_keepalive = now + self.timings.consent_interval * self._chance.spread()
+
+    def _ask_consent(self, pair: CandidatePair, now: float) -> None:
+        """A check on the selected pair, and soon the next unless it is answered: a loss or two is no disconnection.
+
+        RFC 7675 wants 4 s between two at least. Pion's 5 s to ``disconnected`` leave no room for that.
+        """
+        pair.consent_requests_sent += 1
+        self._send(pair, Purpose.CONSENT, CONSENT_DELAYS, now)
+        self._rest(now)
+        if self.state is not ICETransportState.DISCONNECTED:
+            soon = now + max(MIN_RTO, 1.5 * (pair.current_round_trip_time or 0.0))
+            self._next_keepalive = min(self._next_keepalive, soon)
 
     def _select(self, pair: CandidatePair, now: float) -> None:
         first = self.selected is None
@@ -510,7 +524,7 @@ class Core:
         if first:
             self._checklist.conclude()
             self._checks.cancel_checks()
-            self._schedule_keepalive(now)
+            self._rest(now)
         self._events.append(SelectedPairChanged(pair))
 
     def _update_state(self, now: float) -> None:

@@ -38,7 +38,8 @@ Address = tuple[str, int]
 BAD_REQUEST = 400
 UNKNOWN_ATTRIBUTE = 420
 ROLE_CONFLICT = 487
-_REASONS = {BAD_REQUEST: "Bad Request", UNKNOWN_ATTRIBUTE: "Unknown Attribute", ROLE_CONFLICT: "Role Conflict"}
+# Short, so that no refusal is longer than what it refuses.
+_REASONS = {BAD_REQUEST: "Bad Request", UNKNOWN_ATTRIBUTE: "Unknown", ROLE_CONFLICT: "Role Conflict"}
 
 _COOKIE: Final = b"\x21\x12\xa4\x42"
 _HEADER = struct.Struct("!HHI12s")
