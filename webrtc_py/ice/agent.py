@@ -127,7 +127,8 @@ class Agent:
         return self._core.local_ufrag, self._core.local_pwd
 
     def get_local_candidates(self) -> list[Candidate]:
-        return self._core.local_candidates
+        """What the peer is told of: link-local addresses are used too, but mean nothing elsewhere."""
+        return [candidate for candidate in self._core.local_candidates if "%" not in candidate.address]
 
     def get_remote_candidates(self) -> list[Candidate]:
         return self._core.remote_candidates
@@ -224,9 +225,10 @@ class Agent:
         now = self._shared.loop.time()
         with self._shared.step:
             if self._core.add_local_candidate(candidate, base.id, now):
-                for listener in self._listeners:
-                    listener.local_candidate(candidate)
-                self.on_candidate.emit(candidate)
+                if base.address is None or base.address.is_announced:
+                    for listener in self._listeners:
+                        listener.local_candidate(candidate)
+                    self.on_candidate.emit(candidate)
                 self._driver.flush(now)
 
     def gathering_failed(self, error: GatheringError) -> None:

@@ -60,7 +60,8 @@ class Host(Protocol):
 
     def add_relay(self, relay: Relay) -> Base: ...
 
-    def add_candidate(self, candidate: Candidate, base: Base) -> None: ...
+    def add_candidate(self, candidate: Candidate, base: Base) -> None:
+        """Pair it, and tell the peer unless ``base.address`` says that it is not announced."""
 
     def gathering_failed(self, error: GatheringError) -> None: ...
 
@@ -126,7 +127,7 @@ class Gathering:
             return
         base = self._host.add_socket(socket, address)
         self._bases.append(base)
-        if address.is_announced and CandidateType.HOST in self._plan.candidate_types:
+        if CandidateType.HOST in self._plan.candidate_types:
             self._add(CandidateType.HOST, socket.local_address, base)
 
     async def _open_socket(self, host: str) -> DatagramSocket:

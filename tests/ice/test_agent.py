@@ -1,0 +1,540 @@
+"""Two agents, mostly on a virtual network: the path, the data, strangers, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.real_loop import run_real
+from tests.support.virtual_loop import run
+from tests.support.virtual_network import NATKind, VirtualNetwork
+from webrtc_py.errors import (
+    ArgumentTypeError,
+    ConnectionClosedError,
+    ConnectionFailedError,
+    InvalidAccessError,
+    InvalidStateError,
+)
+from webrtc_py.ice import stun
+from webrtc_py.ice.agent import Agent
+from webrtc_py.ice.agent_options import AgentOptions
+from webrtc_py.ice.candidate import Candidate, unmarshal_candidate
+from webrtc_py.ice.conn import Conn
+from webrtc_py.ice.options import AgentTimings
+from webrtc_py.ice.url import ServerURL
+from webrtc_py.states import CandidateType, ICERole, ICETransportState
+from webrtc_py.train import Train
+
+TURN = ServerURL("turn", "turn.example", 3478, "udp", "user", "secret")
+
+
+class Pair:
+    """Two agents that trickle their candidates to each other."""
+
+    def __init__(self, network: VirtualNetwork | None = None, one: Any = None, other: Any = None) -> None:
+        if network is not None:
+            for name, address in (("alice", "192.0.2.1"), ("bob", "192.0.2.2")):
+                if name not in network.hosts:
+                    network.host(name, address)
+            one = {"net": network.hosts["alice"], **(one or {})}
+            other = {"net": network.hosts["bob"], **(other or {})}
+        self.one = Agent(AgentOptions(**(one or {})))
+        self.other = Agent(AgentOptions(**(other or {})))
+        self.one.on_candidate(self.other.add_remote_candidate)
+        self.other.on_candidate(self.one.add_remote_candidate)
+
+    async def __aenter__(self) -> Pair:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(self.one.close(), self.other.close())
+
+    async def connect(self) -> tuple[Conn, Conn]:
+        await self.one.gather_candidates()
+        await self.other.gather_candidates()
+        dialled, accepted = await asyncio.gather(
+            self.one.dial(*self.other.get_local_user_credentials()),
+            self.other.accept(*self.one.get_local_user_credentials()),
+        )
+        return dialled, accepted
+
+
+def in_network(test: Callable[[VirtualNetwork], Coroutine[Any, Any, None]], **conditions: Any) -> None:
+    run(test(VirtualNetwork(seed=1, **conditions)))
+
+
+def test_agents_connect_and_talk_over_real_sockets() -> None:
+    async def main() -> None:
+        async with Pair(None, {"include_loopback": True}, {"include_loopback": True}) as pair:
+            here, there = await pair.connect()
+            assert pair.one.role is ICERole.CONTROLLING
+            assert pair.other.role is ICERole.CONTROLLED
+            here.send(b"hello")
+            assert await there.recv() == b"hello"
+            there.send(bytearray(b"world"))
+            assert await here.recv() == b"world"
+            assert here.local_address == there.remote_address
+            stats = pair.one.get_selected_candidate_pair_stats()
+            assert stats is not None
+            assert (stats.bytes_sent, stats.bytes_received) == (5, 5)
+            assert stats.selected
+            assert stats.current_round_trip_time is not None
+
+    run_real(main())
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in NATKind])
+def test_agents_behind_nats_connect_directly_or_by_relay(kind: str) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.stun_server("stun.example", "192.0.2.3")
+        server = network.turn_server("turn.example", "192.0.2.4")
+        network.nat("left", "198.51.100.1", kind=kind).host("alice", "10.0.0.2")
+        network.nat("right", "198.51.100.2", kind=kind).host("bob", "10.0.0.2")
+        options = {"urls": ["stun:stun.example", TURN]}
+        async with Pair(network, options, options) as pair:
+            here, there = await pair.connect()
+            selected = pair.one.get_selected_candidate_pair()
+            assert selected is not None
+            is_relayed = CandidateType.RELAY in (selected[0].type, selected[1].type)
+            assert is_relayed == (kind == "symmetric")
+            for number in range(20):
+                here.send(b"%d" % number)
+                assert await there.recv() == b"%d" % number
+                there.send(b"%d back" % number)
+                assert await here.recv() == b"%d back" % number
+        await asyncio.sleep(0.5)
+        assert server.allocations == 0
+
+    in_network(test, delay=0.02)
+
+
+@pytest.mark.row("ICE-23", "TRN-04", "TRN-06")
+def test_a_relayed_path_lives_for_hours_and_uses_a_channel() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.turn_server("turn.example", "192.0.2.4")
+        lengths: set[int] = set()
+        async with Pair(network, {"urls": [TURN], "candidate_types": ["relay"]}, {}) as pair:
+            here, there = await pair.connect()
+            await asyncio.sleep(1)
+            remove = network.tap(
+                lambda packet: lengths.add(len(packet.data)) if packet.destination == ("192.0.2.4", 3478) else None
+            )
+            here.send(b"x" * 500)
+            assert await there.recv() == b"x" * 500
+            assert lengths == {504}
+            remove()
+            for _ in range(3):
+                await asyncio.sleep(3600)
+                there.send(b"still here?")
+                assert await here.recv() == b"still here?"
+                here.send(b"yes")
+                assert await there.recv() == b"yes"
+            assert pair.one.connection_state is ICETransportState.COMPLETED
+
+    run(test(VirtualNetwork(seed=1, delay=0.02)), timeout_virtual=4 * 3600)
+
+
+@pytest.mark.row("TRN-09")
+def test_a_relay_that_is_lost_fails_its_pairs() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.turn_server("turn.example", "192.0.2.4")
+        timings = AgentTimings(disconnected_timeout=5, failed_timeout=5)
+        options = {"urls": [ServerURL("turn", "turn.example", 3478, "tcp", "user", "secret")]}
+        async with Pair(network, {**options, "candidate_types": ["relay"], "timings": timings}) as pair:
+            here, _ = await pair.connect()
+            failed = asyncio.Event()
+            pair.one.on_connection_state_change(
+                lambda state: failed.set() if state is ICETransportState.FAILED else None
+            )
+            for stream in list(network.hosts["turn.example"]._streams):
+                stream.close()
+            await failed.wait()
+            assert pair.one.failure
+            with pytest.raises(ConnectionClosedError):
+                here.send(b"too late")
+
+    in_network(test, delay=0.02)
+
+
+@pytest.mark.row("ICE-09", "DST-03")
+def test_link_local_addresses_serve_when_the_peer_tells_its_own() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.host("alice", "fe80::1", "192.0.2.1")
+        network.host("bob", "fe80::2")
+        async with Pair(network) as pair:
+            told: list[Candidate | None] = []
+            pair.one.on_candidate(told.append)
+            pair.other.on_candidate(None)
+            await pair.one.gather_candidates()
+            await pair.other.gather_candidates()
+            await asyncio.gather(pair.one.gathering_complete(), pair.other.gathering_complete())
+            await asyncio.sleep(0)
+            assert [candidate and candidate.address for candidate in told] == ["192.0.2.1", None]
+            assert pair.other.get_local_candidates() == []
+            [base] = pair.other._bases.values()
+            port = base.socket.local_address[1]
+            pair.one.add_remote_candidate(unmarshal_candidate(f"candidate:1 1 udp 2130706431 fe80::2 {port} typ host"))
+            here, there = await asyncio.gather(
+                pair.one.dial(*pair.other.get_local_user_credentials()),
+                pair.other.accept(*pair.one.get_local_user_credentials()),
+            )
+            here.send(b"over the link")
+            assert await there.recv() == b"over the link"
+            there.send(b"and back")
+            assert await here.recv() == b"and back"
+
+    in_network(test)
+
+
+# Names in .local
+
+
+@pytest.mark.row("MDN-02")
+def test_hidden_addresses_are_resolved() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.host("alice", "192.0.2.1")
+        network.host("bob", "192.0.2.2")
+        network.names["1b-2.local"] = ["192.0.2.2"]
+        async with Pair(network) as pair:
+
+            def hide(candidate: Candidate | None) -> None:
+                if candidate is not None:
+                    text = candidate.marshal().replace("192.0.2.2", "1b-2.local")
+                    candidate = unmarshal_candidate(text)
+                pair.one.add_remote_candidate(candidate)
+
+            pair.other.on_candidate(hide)
+            here, there = await pair.connect()
+            here.send(b"found you")
+            assert await there.recv() == b"found you"
+
+    in_network(test)
+
+
+@pytest.mark.row("MDN-02")
+def test_a_name_that_nobody_answers_for_holds_up_nothing() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network, {"candidate_types": ["host"], "stun_gather_timeout": 3.0}) as pair:
+            gone = unmarshal_candidate("candidate:9 1 udp 2122260223 gone-1.local 5000 typ host")
+            for _ in range(100):
+                pair.one.add_remote_candidate(gone)
+            assert len(pair.one._tasks) == 32
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await pair.connect()
+            assert loop.time() - began < 1
+            # The end of the candidates is believed only when the names are done with.
+            states = [pair.one.connection_state]
+            await asyncio.sleep(3.5)
+            states.append(pair.one.connection_state)
+            assert states == [ICETransportState.CONNECTED, ICETransportState.COMPLETED]
+
+    in_network(test, delay=0.01)
+
+
+def test_names_are_ignored_when_mdns_is_disabled() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network, {"multicast_dns_mode": "disabled"}) as pair:
+            pair.one.add_remote_candidate(
+                unmarshal_candidate("candidate:9 1 udp 2122260223 gone-1.local 5000 typ host")
+            )
+            assert pair.one._tasks == set()
+
+    in_network(test)
+
+
+# The data path
+
+
+@pytest.mark.row("SEC-09")
+def test_nothing_is_sent_before_a_check_has_succeeded() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        sent: list[bytes] = []
+        network.tap(lambda packet: sent.append(packet.data))
+        network.host("alice", "192.0.2.1")
+        network.host("bob", "192.0.2.2")
+        network.cut(network.hosts["bob"], network.hosts["alice"], one_way=True)
+        async with Pair(network) as pair:
+            await pair.one.gather_candidates()
+            await pair.other.gather_candidates()
+            pair.one.start(True, *pair.other.get_local_user_credentials())
+            pair.other.start(False, *pair.one.get_local_user_credentials())
+            for _ in range(50):
+                pair.one.send(Train.of(b"\x16 a ClientHello"))
+                pair.other.send(Train.of(b"\x16 a ClientHello"))
+                await asyncio.sleep(0.02)
+            assert sent
+            assert all(stun.is_stun(data) for data in sent)
+            assert pair.one.dropped == 50
+            assert pair.other.dropped == 50
+
+    in_network(test)
+
+
+@pytest.mark.row("ICE-45", "ICE-46")
+def test_data_of_strangers_never_arrives() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            assert there.local_address is not None
+            assert here.local_address is not None
+            for first in range(256):
+                network.inject(bytes([first]) * 50, source=("203.0.113.66", 666), destination=there.local_address)
+            await asyncio.sleep(1)
+            here.send(b"\x40 the peer")
+            assert await there.recv() == b"\x40 the peer"
+            assert pair.other.dropped == 256
+
+    in_network(test)
+
+
+@pytest.mark.row("DMX-04")
+@pytest.mark.parametrize("first", range(4))
+def test_the_first_bytes_of_stun_without_its_cookie_are_dropped(first: int) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            assert there.local_address is not None
+            assert here.local_address is not None
+            # Even from the peer's own address, and alone or in one train with what is good.
+            for data in (bytes([first]) * 40, bytes([first]), b"good"):
+                network.inject(data, source=here.local_address, destination=there.local_address)
+            assert await there.recv() == b"good"
+            assert pair.other.dropped == 2
+
+    in_network(test)
+
+
+def test_a_train_that_mixes_stun_and_data_is_taken_apart() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            [base] = pair.other._bases.values()
+            indication = stun.serialize(stun.Message(stun.Method.BINDING, stun.Class.INDICATION, bytes(12)))
+            assert len(indication) == 28
+            data = b"\x80" * 28 + indication + b"\x81" * 28 + b"\x00" * 28 + b"\x82" * 9
+            assert here.local_address is not None
+            now = asyncio.get_running_loop().time()
+            receiver = base.socket._receiver  # type: ignore[union-attr]
+            assert receiver is not None
+            receiver(Train(memoryview(data), 28), here.local_address, now)
+            assert [await there.recv() for _ in range(3)] == [b"\x80" * 28, b"\x81" * 28, b"\x82" * 9]
+
+    in_network(test)
+
+
+def test_a_few_datagrams_wait_for_their_receiver() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            await pair.connect()
+            pair.other.set_data_receiver(None)
+            for number in range(40):
+                pair.one.send(Train.of(b"%02d" % number))
+            await asyncio.sleep(1)
+            got: list[bytes] = []
+            pair.other.set_data_receiver(lambda train, now: got.extend(bytes(one) for one in train))
+            assert got == [b"%02d" % number for number in range(16)]
+            assert pair.other.dropped == 24
+
+    in_network(test)
+
+
+@pytest.mark.row("ICE-31")
+def test_a_client_hello_that_comes_before_the_answer_is_not_lost() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.host("alice", "192.0.2.1")
+        network.host("bob", "192.0.2.2")
+        async with Pair(network) as pair:
+            got: list[bytes] = []
+            pair.one.set_data_receiver(lambda train, now: got.extend(bytes(one) for one in train))
+            await pair.one.gather_candidates()
+            await pair.other.gather_candidates()
+            await pair.other.gathering_complete()
+            # The answerer has all it needs, and its answer is still on its way.
+            pair.other.start(False, *pair.one.get_local_user_credentials())
+            await asyncio.sleep(0.5)
+            pair.other.send(Train.of(b"\x16 a ClientHello"))
+            pair.other.send(Train.of(b"\x80 no DTLS"))
+            await asyncio.sleep(0.5)
+            assert got == []
+            network.inject(b"\x16 forged", source=("203.0.113.66", 666), destination=_address(pair.one))
+            await asyncio.sleep(0.5)
+            pair.one.start(True, *pair.other.get_local_user_credentials())
+            await asyncio.sleep(0.5)
+            assert got == [b"\x16 a ClientHello"]
+
+    in_network(test, delay=0.01)
+
+
+def _address(agent: Agent) -> tuple[str, int]:
+    [candidate] = agent.get_local_candidates()
+    return candidate.address, candidate.port
+
+
+@pytest.mark.row("ICE-53", "DMX-04")
+@settings(max_examples=30)
+@given(st.lists(st.binary(min_size=1, max_size=60), max_size=20), st.booleans())
+def test_any_bytes_from_anybody_leave_the_path_as_it_is(rubbish: list[bytes], forged: bool) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            before = pair.other.get_selected_candidate_pair(), len(pair.other.get_candidate_pairs_stats())
+            assert here.local_address is not None
+            assert there.local_address is not None
+            for data in rubbish:
+                source = here.local_address if forged else ("203.0.113.66", 666)
+                network.inject(data, source=source, destination=there.local_address)
+                network.inject(
+                    b"\x00\x01" + len(data).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + data,
+                    source=source,
+                    destination=there.local_address,
+                )
+            await asyncio.sleep(1)
+            assert before == (pair.other.get_selected_candidate_pair(), len(pair.other.get_candidate_pairs_stats()))
+            here.send(b"\x7f the end")
+            while await there.recv() != b"\x7f the end":
+                pass
+
+    logging.getLogger("webrtc_py").setLevel(logging.WARNING)
+    in_network(test)
+
+
+# Conn
+
+
+def test_a_handler_gets_the_datagrams_in_order() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            got: list[bytes] = []
+            done = asyncio.Event()
+
+            async def on_data(data: bytes) -> None:
+                await asyncio.sleep(0.01)
+                got.append(data)
+                if len(got) == 10:
+                    done.set()
+
+            there.on_data(on_data)
+            for number in range(10):
+                here.send(b"%d" % number)
+            await done.wait()
+            assert got == [b"%d" % number for number in range(10)]
+
+    in_network(test)
+
+
+def test_what_nobody_reads_is_bounded() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            for _ in range(1200):
+                here.send(bytes([200]) * 1000)
+            await asyncio.sleep(1)
+            assert there.dropped == 200
+            assert len(await there.recv()) == 1000
+
+    in_network(test)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", InvalidAccessError),
+        (b"\x00\x01", InvalidAccessError),
+        (bytes([9]) * 65508, InvalidAccessError),
+        ("text", ArgumentTypeError),
+    ],
+)
+def test_what_cannot_be_sent(data: Any, error: type[Exception]) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, _ = await pair.connect()
+            with pytest.raises(error):
+                here.send(data)
+
+    in_network(test)
+
+
+def test_closing_wakes_who_waits() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, _ = await pair.connect()
+            reader = asyncio.create_task(here.recv())
+            await asyncio.sleep(0)
+            await here.close()
+            with pytest.raises(ConnectionClosedError):
+                await reader
+            with pytest.raises(ConnectionClosedError):
+                here.send(b"x")
+            with pytest.raises(InvalidStateError):
+                pair.one.add_remote_candidate(None)
+
+    in_network(test)
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_dialling_ends_when_the_agent_closes_or_fails(closes: bool) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.host("alice", "192.0.2.1")
+        network.host("bob", "192.0.2.2")
+        network.cut(network.hosts["alice"], network.hosts["bob"])
+        async with Pair(network) as pair:
+            connecting = asyncio.create_task(pair.connect())
+            await asyncio.sleep(1)
+            if closes:
+                await asyncio.gather(pair.one.close(), pair.other.close())
+            with pytest.raises(ConnectionClosedError if closes else ConnectionFailedError):
+                await connecting
+            if not closes:
+                assert "192.0.2.2" in pair.one.failure or pair.one.failure
+
+    in_network(test)
+
+
+def test_a_handler_may_close_the_agent() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            closed = asyncio.Event()
+            states: list[str] = []
+
+            async def on_state(state: ICETransportState) -> None:
+                states.append(str(state))
+                if state is ICETransportState.CHECKING:
+                    await pair.one.close()
+                    closed.set()
+
+            pair.one.on_connection_state_change(on_state)
+            await pair.one.gather_candidates()
+            pair.one.start(True, *pair.other.get_local_user_credentials())
+            await closed.wait()
+            await pair.one.close()
+            await asyncio.sleep(0.1)
+            assert states == ["checking", "closed"]
+
+    in_network(test)
+
+
+@pytest.mark.row("ICE-01", "SEC-10")
+def test_credentials_are_random_unless_given() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        host = network.host("alice", "192.0.2.1")
+        agents = [Agent(AgentOptions(net=host)) for _ in range(200)]
+        credentials = [agent.get_local_user_credentials() for agent in agents]
+        assert len({ufrag for ufrag, _ in credentials}) == len({pwd for _, pwd in credentials}) == 200
+        for ufrag, pwd in credentials:
+            assert len(ufrag) >= 4
+            assert len(pwd) >= 22
+            assert set(ufrag + pwd) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+        given_ones = Agent(AgentOptions(net=host, local_ufrag="abcd", local_pwd="p" * 22))
+        assert given_ones.get_local_user_credentials() == ("abcd", "p" * 22)
+        for agent in [*agents, given_ones]:
+            await agent.close()
+
+    in_network(test)
