@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.dtls.foreign import deliver, take
-from tests.dtls.pair import Pair, record
+from tests.dtls.pair import CERTIFICATE, End, Pair, make_connection, record
 from webrtc_py.dtls import Connection, Failed
 from webrtc_py.dtls.record import is_one_data_record_each
+from webrtc_py.states import DTLSRole
 from webrtc_py.train import Train
 
 
@@ -184,17 +185,24 @@ def test_finished_and_data_before_their_keys_do_not_fail_the_handshake() -> None
 
 
 @pytest.mark.row("DTL-07")
-def test_data_that_overtakes_finished_is_dropped_or_kept_but_never_fatal() -> None:
+@pytest.mark.parametrize("fingerprints_known", [True, False])
+def test_data_that_overtakes_finished_is_delivered_after_it(fingerprints_known: bool) -> None:
     pair = Pair.make(lambda from_client, number, datagram: () if not from_client and number == 1 else (0.01,))
+    if not fingerprints_known:
+        pair.client = End(make_connection(DTLSRole.CLIENT, remote_fingerprints=None))
     pair.run(until=0.035)
     assert pair.server.completed is not None
-    assert pair.client.completed is None
-    early = pair.server.seal(b"early")
-    for datagram in early:
-        pair.client.receive(datagram, pair.now)
+    for data in (b"early", b"and more"):
+        for datagram in pair.server.seal(data):
+            pair.client.receive(datagram, pair.now)
     assert pair.client.data == []
-    pair.connect()
-    assert pair.client.data in ([], [b"early"])
+    pair.run(until=1)
+    if not fingerprints_known:
+        assert pair.client.data == []
+        [train] = pair.client.connection.set_remote_fingerprints(CERTIFICATE.get_fingerprints(), 1.0)[:1]
+        assert bytes(train.data) == b"early"
+        return
+    assert pair.client.data == [b"early", b"and more"]
     assert alive(pair)
 
 

@@ -40,8 +40,8 @@ _ALERT_GRACE = 1.0
 # at least so many for each.
 _MAX_EARLY = 1 << 15
 _EARLY_COST = 1 << 11
-# Bytes of records that are kept while the peer's fingerprints are not known yet.
-_MAX_HELD = 1 << 16
+# Bytes of records that are kept until the handshake is complete and the peer known.
+_MAX_HELD = 1 << 15
 # A record is larger than its datagram's share of plaintext by the header, at most 8 bytes of nonce and 16 of tag.
 _MAX_OVERHEAD = RECORD_HEADER_SIZE + 24
 _ALERT_SIZE = RECORD_HEADER_SIZE + 2
@@ -186,10 +186,8 @@ class Connection:
         self._check.fingerprints = fingerprints
         lengths: list[int] = []
         if self._state is _State.UNVERIFIED:
-            held, self._held, self._held_size = self._held, [], 0
-            self._verify(lengths)
-            for record in held:
-                self._open(record, 1, lengths)
+            self._verify()
+            self._release(lengths)
         return self._trains(lengths)
 
     def close(self, now: float) -> None:
@@ -305,7 +303,11 @@ class Connection:
             elif record.content_type != ContentType.CHANGE_CIPHER_SPEC or bytes(record.payload) != b"\x01":
                 raise ParseError(f"a record of content type {record.content_type} is not for epoch 0")
         elif record.epoch == 1:
-            # It is a Finished, or came before one: OpenSSL keeps it until the keys are there (RFC 6347 section 4.1).
+            if record.content_type == ContentType.APPLICATION_DATA:
+                # It overtook the peer's Finished.
+                self._hold(record)
+                return
+            # OpenSSL keeps a Finished that comes before its keys (RFC 6347 section 4.1).
             self._early += max(len(record.data), _EARLY_COST)
             if self._early > _MAX_EARLY:
                 raise ParseError("too many records came before their keys")
@@ -314,9 +316,7 @@ class Connection:
         self._heard = True
         self._session.feed(record.data)
         self._handshake(now)
-        if self._state is _State.ESTABLISHED:
-            # Data that came before the peer's Finished.
-            self._open(b"", _MAX_EARLY // _EARLY_COST, lengths)
+        self._release(lengths)
 
     def _receive_late(self, record: Record, lengths: list[int], now: float) -> None:
         """A record after the handshake: what is not authenticated changes nothing (RFC 6347 section 4.1.2.7)."""
@@ -334,11 +334,22 @@ class Connection:
             raise ParseError(f"content type {record.content_type} of epoch {record.epoch} is not for now")
         elif self._state is _State.ESTABLISHED:
             self._open(record.data, 1, lengths)
-        elif self._held_size + len(record.data) <= _MAX_HELD:
-            self._held.append(bytes(record.data))
-            self._held_size += len(record.data)
         else:
-            raise ParseError("too many records came before the peer's fingerprints")
+            self._hold(record)
+
+    def _hold(self, record: Record) -> None:
+        """Keep what cannot be opened yet, or must not be: who the peer is is not known."""
+        if self._held_size + len(record.data) > _MAX_HELD:
+            raise ParseError("too many records came before the handshake was complete")
+        self._held.append(bytes(record.data))
+        self._held_size += len(record.data)
+
+    def _release(self, lengths: list[int]) -> None:
+        """Open what was held, if that may be now."""
+        if self._held and self._state is _State.ESTABLISHED:
+            held, self._held, self._held_size = self._held, [], 0
+            for record in held:
+                self._open(record, 1, lengths)
 
     def _note_alert(self, payload: memoryview, now: float) -> None:
         """An alert in the clear, from the peer or from anybody: only a handshake that stands still believes it."""
@@ -373,9 +384,9 @@ class Connection:
                 self._flight.forget()
             self._state = _State.UNVERIFIED
             if self._check.fingerprints is not None:
-                self._verify([])
+                self._verify()
 
-    def _verify(self, lengths: list[int]) -> None:
+    def _verify(self) -> None:
         """The handshake is complete: is the peer who it should be (RFC 8842 section 5.1)?"""
         certificate = self._session.peer_certificate
         if certificate is None or not matches(certificate, self._check.fingerprints or ()):

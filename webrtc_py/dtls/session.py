@@ -101,8 +101,7 @@ class PublicSession:
         A record that is forged, replayed or no application data is left out. SessionClosed on close_notify.
         """
         connection, opened, position = self.connection, self._opened, sum(lengths)
-        if records:
-            connection.bio_write(records)
+        connection.bio_write(records)
         try:
             for _ in range(count):
                 plaintext = connection.recv(min(MAX_FEED, len(opened) - position))
@@ -165,8 +164,9 @@ class Session(PublicSession):
     def open(self, records: memoryview | bytes, count: int, lengths: list[int]) -> None:
         read, ssl, position = _lib.SSL_read, self._ssl, sum(lengths)
         at, room = self._opened_at + position, len(self._opened) - position
-        if records:
-            _lib.BIO_write(self._into, _ffi.from_buffer(records), len(records))
+        # What another call left in the thread's error queue would be taken for a failure of this one.
+        _lib.ERR_clear_error()
+        _lib.BIO_write(self._into, _ffi.from_buffer(records), len(records))
         for _ in range(count):
             # A read that finds nothing is slower than one that finds something, so the records are counted.
             length = read(ssl, at, room)
