@@ -134,7 +134,7 @@ def test_outside_the_grammar(text: str) -> None:
     assert not isinstance(caught.value, UnsupportedCandidateError)
 
 
-@pytest.mark.row("SDP-ICE-02", "SDP-ICE-04", "TCP-03")
+@pytest.mark.row("SDP-ICE-02", "SDP-ICE-04")
 @pytest.mark.parametrize(
     "text",
     [
