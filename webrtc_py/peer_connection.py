@@ -295,8 +295,17 @@ class PeerConnection:
             raise ConnectionFailedError(self._transport.failure())
 
     async def gathering_complete(self) -> None:
-        """Wait until the local description has all its candidates. ConnectionClosedError when it never will."""
-        await self._wait_until(lambda: self._ice_gathering_state is ICEGatheringState.COMPLETE)
+        """Wait until there is a local description with all its candidates: at once for one without a transport.
+
+        ConnectionClosedError when the connection is closed before.
+        """
+
+        def is_complete() -> bool:
+            if self._negotiation.transport_section is None:
+                return self._negotiation.state.local is not None
+            return self._ice_gathering_state is ICEGatheringState.COMPLETE
+
+        await self._wait_until(is_complete)
 
     async def close(self) -> None:
         """End the session at once: the peer is told, and within two seconds nothing is left of it.
@@ -359,6 +368,7 @@ class PeerConnection:
         self._signaling_changed(before, self.signaling_state)
         await self._execute(plan)
         self._surface_candidates()
+        self._wake()
         if self.signaling_state is SignalingState.STABLE:
             self._negotiation_needed = False
             self._update_negotiation_needed()
