@@ -7,10 +7,13 @@ deadlines fire in the order in which they were set, which asyncio's own heap doe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import heapq
+import random
+import secrets
 from asyncio.base_events import BaseEventLoop
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from .leaks import Watch, settle
@@ -146,17 +149,36 @@ def _place(task: asyncio.Task[Any]) -> str:
     return f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
 
 
-def run(main: Coroutine[Any, Any, T], *, timeout_virtual: float | None = 600.0) -> T:
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let ``secrets`` and ``random`` give the same values each time. OpenSSL's own, its keys above all, stay random."""
+    source, state = random.Random(seed), random.getstate()
+    replaced = {"token_bytes": source.randbytes, "randbits": source.getrandbits, "choice": source.choice}
+    originals = {name: getattr(secrets, name) for name in (*replaced, "randbelow")}
+    random.seed(seed)
+    for name, function in {**replaced, "randbelow": source.randrange}.items():
+        setattr(secrets, name, function)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        for name, function in originals.items():
+            setattr(secrets, name, function)
+
+
+def run(main: Coroutine[Any, Any, T], *, timeout_virtual: float | None = 600.0, seed: int = 0) -> T:
     """Run ``main`` on a fresh virtual loop, and fail when anything went wrong beside it or is left after it.
 
-    That is: a call of the loop's exception handler, an exception of a task that nobody took, a task, a timer, a socket
+    With the same ``seed`` and the same network a test takes the same course each time, packet by packet.
+    Wrong is a call of the loop's exception handler, an exception of a task that nobody took, a task, a timer, a socket
     of a virtual network or a thread that is still there when ``main`` is done.
     """
     loop = VirtualLoop(timeout_virtual)
     watch = Watch(loop)
     try:
         asyncio.set_event_loop(loop)
-        result = loop.run_until_complete(main)
+        with seeded(seed):
+            result = loop.run_until_complete(main)
         loop.run_until_complete(settle())
         watch.assert_nothing_left(more=[line for call in loop.leftovers for line in call()])
         return result
