@@ -59,8 +59,8 @@ class Call:
         """Negotiate and open a data channel; both ends of it."""
         near = self.offerer.pc.create_data_channel("test", **channel)
         await self.negotiate()
-        far = await self.answerer.channels.get()
         await near.opened()
+        far = await self.answerer.channels.get()
         await far.opened()
         return near, far
 
