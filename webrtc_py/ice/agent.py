@@ -60,15 +60,12 @@ class Agent:
         self._options = options = options or AgentOptions()
         self._shared = Shared.of_running_loop()
         self._network = options.net or SystemNetwork()
-        timings = options.timings
-        if set(options.candidate_types) == {CandidateType.RELAY}:
-            timings = timings.for_relay_only()
         self._core = Core(
             tie_breaker=secrets.randbits(64),
             local_ufrag=options.local_ufrag or _random_text(_UFRAG_LENGTH),
             local_pwd=options.local_pwd or _random_text(_PWD_LENGTH),
             seed=secrets.token_bytes(32),
-            timings=timings,
+            timings=options.core_timings,
             remote_ip_filter=options.remote_ip_filter,
         )
         self._driver = Driver[Outgoing, Happening](self._core, self._send_check, self._on_happening, self._shared)
@@ -155,8 +152,10 @@ class Agent:
     # Gathering
 
     def set_options(self, options: AgentOptions) -> None:
-        """Gather with other servers or candidate types. Credentials and timings stay those it was made with."""
+        """Gather with other servers or candidate types. Credentials stay, and timings too once it has been started."""
         self._options = options
+        if self._core.state is ICETransportState.NEW:
+            self._core.timings = options.core_timings
 
     async def gather_candidates(self) -> None:
         """Begin to gather, and return; candidates come through ``on_candidate``. InvalidStateError the second time."""

@@ -65,3 +65,9 @@ class AgentOptions:
     @property
     def server_urls(self) -> list[ServerURL]:
         return [url for url in self.urls if isinstance(url, ServerURL)]
+
+    @property
+    def core_timings(self) -> AgentTimings:
+        """An agent that has nothing but relays need not wait for anything better."""
+        is_relay_only = set(self.candidate_types) == {CandidateType.RELAY}
+        return self.timings.for_relay_only() if is_relay_only else self.timings
