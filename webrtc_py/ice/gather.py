@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import random
 import ssl
 from collections.abc import Sequence
@@ -338,4 +339,6 @@ def _can_reach(local: LocalAddress, server: Address) -> bool:
 def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
-    return error.strerror or str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason}"
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
