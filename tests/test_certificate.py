@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import gc
-import weakref
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from webrtc_py.certificate import Certificate
-from webrtc_py.dtls import Context
 from webrtc_py.dtls.fingerprint import matches
 from webrtc_py.errors import NotSupportedError
 
@@ -94,15 +91,3 @@ def test_fingerprints() -> None:
     assert [f.algorithm for f in all_of_them] == ["sha-256", "sha-384", "sha-512"]
     assert all(matches(certificate.der, [fingerprint]) for fingerprint in all_of_them)
     assert repr(certificate) == f"Certificate({certificate.get_fingerprints()[0]})"
-
-
-def test_one_context_serves_all_connections_and_goes_with_the_certificate() -> None:
-    certificate = Certificate.generate()
-    context = Context.of(certificate)
-    assert Context.of(certificate) is context
-    assert Context.of(Certificate.generate()) is not context
-    assert Context.of(certificate, context.srtp_profiles[:1]) is not context
-    gone = weakref.ref(certificate)
-    del certificate
-    gc.collect()
-    assert gone() is None

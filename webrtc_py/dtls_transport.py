@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from .certificate import Certificate
-from .dtls import Closed, Connection, ConnectionEvent, Context, DTLSParameters, Failed, HandshakeCompleted
+from .dtls import Closed, Connection, ConnectionEvent, DTLSParameters, Failed, HandshakeCompleted
 from .errors import InvalidAccessError, InvalidStateError, RTCError
 from .ice_transport import ICETransport
 from .mux import PROTOCOL_OF_FIRST_BYTE, Protocol
@@ -249,7 +249,7 @@ class DTLSTransport:
 
     def _begin(self, remote_parameters: DTLSParameters) -> None:
         self._connection = Connection(
-            Context.of(self._certificate),
+            self._certificate,
             self._role,
             remote_parameters.fingerprints,
             self._shared.opened,

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Sequence
 
 from webrtc_py.certificate import Certificate
-from webrtc_py.dtls import Connection, ConnectionEvent, Context, Fingerprint, HandshakeCompleted
+from webrtc_py.dtls import Connection, ConnectionEvent, Fingerprint, HandshakeCompleted
 from webrtc_py.states import DTLSRole
 from webrtc_py.train import Train
 
@@ -24,7 +24,7 @@ def make_connection(
     **options: float,
 ) -> Connection:
     return Connection(
-        Context.of(certificate),
+        certificate,
         role,
         remote_fingerprints,
         bytearray(1 << 17),

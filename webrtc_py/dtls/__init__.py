@@ -8,12 +8,12 @@ What is left out: DTLS 1.3 (RFC 9147), which OpenSSL does not speak: a peer that
 each WebRTC connection has new keys; the cookie exchange as a server, because ICE has proved the peer's address; cipher
 suites without forward secrecy or authenticated encryption.
 
-``connection`` is the engine, ``session`` the calls into OpenSSL, ``context`` what all connections of one certificate
+``connection`` is the engine, ``session`` the calls into OpenSSL, ``context`` what all connections
 share, ``record`` what may be read of a datagram before anything of it is authenticated, ``flight`` the retransmission.
 """
 
 from .connection import Closed, Connection, ConnectionEvent, Failed, HandshakeCompleted
-from .context import Context, Identity
+from .context import Identity
 from .fingerprint import Fingerprint
 from .parameters import DTLSParameters
 from .srtp import SRTPKeys, SRTPProfile
@@ -22,7 +22,6 @@ __all__ = [
     "Closed",
     "Connection",
     "ConnectionEvent",
-    "Context",
     "DTLSParameters",
     "Failed",
     "Fingerprint",

@@ -10,7 +10,7 @@ from enum import Enum, auto
 from ..errors import InvalidStateError, ParseError
 from ..states import DTLSRole
 from ..train import MAX_TRAIN_LENGTH, MAX_TRAIN_SEGMENTS, Train
-from .context import CIPHER_SUITES, Context
+from .context import CIPHER_SUITES, Identity
 from .fingerprint import Fingerprint, matches
 from .flight import Flight
 from .record import (
@@ -138,7 +138,7 @@ class Connection:
 
     def __init__(
         self,
-        context: Context,
+        identity: Identity,
         role: DTLSRole,
         remote_fingerprints: Sequence[Fingerprint] | None,
         opened: bytearray,
@@ -157,7 +157,7 @@ class Connection:
         self._mtu = mtu
         self._handshake_timeout = handshake_timeout
         self._check = _PeerCheck(remote_fingerprints)
-        self._session = open_session(context, role, mtu, self._check, opened, sealed)
+        self._session = open_session(identity, role, mtu, self._check, opened, sealed)
         self._from_peer = CLIENT_MESSAGES if role is DTLSRole.SERVER else SERVER_MESSAGES
         self._state = _State.NEW
         self._flight = Flight()

@@ -1,17 +1,16 @@
-"""What all connections of one certificate share: OpenSSL's context, in both roles."""
+"""What all connections share, whatever their certificate and role: OpenSSL's context."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import Certificate as X509Certificate
 from OpenSSL import SSL, crypto
 
-from .srtp import DEFAULT_SRTP_PROFILES, SRTPProfile
+from .srtp import DEFAULT_SRTP_PROFILES
 
 # SSL_OP_NO_RENEGOTIATION, for which pyOpenSSL has no public name.
 _OP_NO_RENEGOTIATION = 1 << 30
@@ -40,45 +39,27 @@ class Identity(Protocol):
     @property
     def private_key(self) -> PrivateKey: ...
 
-    def __hash__(self) -> int: ...
 
+@functools.cache
+def shared_context() -> SSL.Context:
+    """The one context. Each connection brings its own certificate to it.
 
-class Context:
-    """Use :meth:`of`: a context costs 20 KiB and 0.2 ms, and there is no reason to have two for a certificate."""
-
-    __slots__ = ("srtp_profiles", "ssl")
-
-    def __init__(self, identity: Identity, srtp_profiles: Sequence[SRTPProfile] = DEFAULT_SRTP_PROFILES) -> None:
-        self.srtp_profiles = tuple(srtp_profiles)
-        context = SSL.Context(SSL.DTLS_METHOD)
-        # DTLS 1.0 is forbidden (RFC 8996), and what the flights and the records here do is 1.2's.
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_max_proto_version(SSL.TLS1_2_VERSION)
-        context.use_certificate(identity.x509)
-        context.use_privatekey(identity.private_key)
-        context.set_cipher_list(":".join(CIPHER_SUITES).encode())
-        # NO_QUERY_MTU: the size of a datagram is ours to say. RELEASE_BUFFERS: 33 KiB less while nothing is under way.
-        context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET | _OP_NO_RENEGOTIATION)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        # Both ends show a certificate (RFC 8827 section 6.5). Any is good whose fingerprint is: who signed it, for
-        # which name and until when says nothing here (RFC 8122 section 6.1).
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
-        if self.srtp_profiles:
-            context.set_tlsext_use_srtp(":".join(profile.name for profile in self.srtp_profiles).encode())
-        self.ssl = context
-
-    @staticmethod
-    def of(identity: Identity, srtp_profiles: Sequence[SRTPProfile] = DEFAULT_SRTP_PROFILES) -> Context:
-        """The certificate's context; it lives as long as the certificate."""
-        contexts = _contexts.setdefault(identity, {})
-        profiles = tuple(srtp_profiles)
-        if profiles not in contexts:
-            contexts[profiles] = Context(identity, profiles)
-        return contexts[profiles]
-
-
-_contexts: WeakKeyDictionary[Identity, dict[tuple[SRTPProfile, ...], Context]] = WeakKeyDictionary()
+    One is enough for a process: a context of its own would cost each connection 10 KiB and a millisecond.
+    """
+    context = SSL.Context(SSL.DTLS_METHOD)
+    # DTLS 1.0 is forbidden (RFC 8996), and what the flights and the records here do is 1.2's.
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(":".join(CIPHER_SUITES).encode())
+    # NO_QUERY_MTU: the size of a datagram is ours to say. RELEASE_BUFFERS: 33 KiB less while nothing is under way.
+    context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET | _OP_NO_RENEGOTIATION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    # Both ends show a certificate (RFC 8827 section 6.5). Any is good whose fingerprint is: who signed it, for
+    # which name and until when says nothing here (RFC 8122 section 6.1).
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
+    context.set_tlsext_use_srtp(":".join(profile.name for profile in DEFAULT_SRTP_PROFILES).encode())
+    return context
 
 
 def certificate_der(certificate: crypto.X509) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 from OpenSSL import SSL
 
 from ..states import DTLSRole
-from .context import Context, certificate_der
+from .context import Identity, certificate_der, shared_context
 from .srtp import SRTPProfile
 
 _ffi: Any
@@ -202,18 +202,20 @@ class Session(PublicSession):
 
 
 def open_session(
-    context: Context,
+    identity: Identity,
     role: DTLSRole,
     mtu: int,
     accepts: Callable[[bytes], bool],
     opened: bytearray,
     sealed: bytearray,
 ) -> PublicSession:
-    """A session in the given role. No record of its handshake is longer than ``mtu`` bytes.
+    """A session with a certificate, in the given role. No record of its handshake is longer than ``mtu`` bytes.
 
     ``accepts`` is asked for the peer's certificate, in DER.
     """
-    connection = SSL.Connection(context.ssl, None)
+    connection = SSL.Connection(shared_context(), None)
+    connection.use_certificate(identity.x509)
+    connection.use_privatekey(identity.private_key)
     connection.set_ciphertext_mtu(mtu)
     connection.set_app_data(accepts)
     if role is DTLSRole.SERVER:
