@@ -89,7 +89,7 @@ class Server:
 
     async def answer(self, method: str, target: str, body: bytes, writer: asyncio.StreamWriter) -> None:
         url = urlsplit(target)
-        name = parse_qs(url.query).get("visitor", [""])[0]
+        name = parse_qs(url.query).get("visitor", [""])[0][:8]
         if (method, url.path) == ("GET", "/"):
             self.respond(writer, "200 OK", "text/html; charset=utf-8", PAGE.read_bytes())
         elif (method, url.path) == ("GET", "/events") and name:
@@ -144,13 +144,13 @@ async def main() -> None:
     print(f"Open {address} in a browser. Ctrl-C ends.", flush=True)
     if not options.no_open:
         webbrowser.open(address)
-    async with listening:
-        typing = asyncio.create_task(read_terminal(server)) if sys.stdin.isatty() else None
-        try:
-            await listening.serve_forever()
-        finally:
-            if typing is not None:
-                typing.cancel()
+    typing = asyncio.create_task(read_terminal(server)) if sys.stdin.isatty() else None
+    try:
+        await asyncio.Event().wait()  # until Ctrl-C
+    finally:
+        listening.close()
+        if typing is not None:
+            typing.cancel()
 
 
 if __name__ == "__main__":

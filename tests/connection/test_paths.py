@@ -168,6 +168,20 @@ def test_what_arrives_is_right_over_a_bad_path(conditions: dict[str, float]) -> 
     run(main(), timeout_virtual=300)
 
 
+@pytest.mark.row("SCD-03", "DTL-03")
+def test_every_datagram_fits_the_smallest_path_of_ipv6() -> None:
+    network = VirtualNetwork(seed=3, mtu=1280)
+    alice, bob = network.host("alice", "2001:db8::11"), network.host("bob", "2001:db8::12")
+
+    async def main() -> None:
+        async with Call(Peer(alice), Peer(bob)) as call:
+            near, far = await call.connect()
+            await exchange(near, far, [1, 1200, 262_144])
+        assert "mtu" not in network.link(alice, bob).dropped | network.link(bob, alice).dropped
+
+    run(main())
+
+
 def test_a_third_of_all_packets_lost() -> None:
     """Slow, but right: checks, handshake and data all come through."""
     network = VirtualNetwork(seed=2, delay=0.02, loss=0.33)
