@@ -139,7 +139,7 @@ class DataChannel:
         self._above_threshold = False
         self._inbox: deque[tuple[bytes | str, int]] = deque()
         self._pump_posted = False
-        self._receivers: deque[asyncio.Future[None]] = deque()
+        self._receivers: list[asyncio.Future[None]] = []
         self._drainers: list[tuple[int, asyncio.Future[None]]] = []
         self._openers: list[asyncio.Future[None]] = []
         self._closers: list[asyncio.Future[None]] = []
@@ -463,7 +463,7 @@ class DataChannel:
 
     def _wake_receiver(self) -> None:
         while self._receivers:
-            waiter = self._receivers.popleft()
+            waiter = self._receivers.pop(0)
             if not waiter.done():
                 waiter.set_result(None)
                 return
@@ -518,7 +518,7 @@ def _utf8_length(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
-def _wake_all(waiters: list[asyncio.Future[None]] | deque[asyncio.Future[None]]) -> None:
+def _wake_all(waiters: list[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
