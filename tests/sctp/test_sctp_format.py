@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,8 +97,6 @@ def test_reconfig_parameter_both_ways(octets: str, item: p.ReconfigRequest | p.R
     ids=["zeros", "ones", "ascending"],
 )
 def test_checksum_is_crc32c(data: bytes, expected: int) -> None:
-    from webrtc_py.sctp.packet import crc32c
-
     assert crc32c(data) == expected
 
 

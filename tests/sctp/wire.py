@@ -101,9 +101,10 @@ class Wire:
     def connect(self) -> None:
         self.a.connect(self.now)
         self.b.connect(self.now)
+        up = self.run(60.0, lambda: all(end.state.value == "established" for end in (self.a, self.b)))
+        assert up
         self.run(1.0)
         for association in (self.a, self.b):
-            assert association.state.value == "established"
             self.events[association].clear()
 
     def flush(self) -> None:

@@ -8,7 +8,9 @@ RTO_INITIAL = 0.5
 # The same section recommends 1 s. What it must exceed is the peer's delay of a SACK, 200 ms, by a good margin; more
 # than that is time lost at the end of each transfer whose last packet is lost.
 RTO_MIN = 0.4
-RTO_MAX = 60.0
+# It recommends 60 s, too: a path that was away for half a minute would find us asleep for another half. With 10 s, an
+# association outlives a lost path by more than a minute all the same (Association.Max.Retrans).
+RTO_MAX = 10.0
 
 _ALPHA = 1 / 8
 _BETA = 1 / 4

@@ -132,6 +132,10 @@ class Outbound:
         self.congestion = CongestionWindow(self.packet_size - HEADER_SIZE, self._advertised)
         self.round_trip_time = RoundTripTime()
         self._rtt_tsn = None
+        if self.rtx.chunks:
+            # What was under way is as good as lost, and waiting for it would only take time.
+            self.rtx.mark_all()
+            self.retransmit_at = None
 
     # Sending.
 
@@ -149,7 +153,7 @@ class Outbound:
             congestion.fully_used = True
             return 0, 0
         if message.expires is not None and message.sent and now >= message.expires and self.forward_tsn:
-            self._abandon(rtx.next_tsn - 1)
+            self._abandon(message, rtx.next_tsn - 1)
             return self.build_train(prefix, now, max_packets)
         if rtx.flight == 0 and self.last_sent is not None:
             idle = int((now - self.last_sent) / self.round_trip_time.rto)
@@ -274,13 +278,14 @@ class Outbound:
         It is a packet of the smallest size, lest it be lost again for being large.
         """
         rtx, view = self.rtx, self._view
-        if not (self._fast_retransmit_due or rtx.flight < self.congestion.cwnd):
+        if not self._fast_retransmit_due and rtx.flight >= self.congestion.cwnd:
+            self.congestion.fully_used = True
             return 0
         position = HEADER_SIZE
         while (marked := rtx.next_marked()) is not None:
             tsn, (message, offset, stop, total) = marked
             if message.expires is not None and now >= message.expires and self.forward_tsn:
-                self._abandon(tsn)
+                self._abandon(message, tsn)
                 continue
             if position + total > self._base_packet_size:
                 break
@@ -309,7 +314,8 @@ class Outbound:
         if position == HEADER_SIZE:
             return 0
         self.last_sent = now
-        if rtx.flight >= self.congestion.cwnd:
+        self.congestion.fully_used = rtx.flight >= self.congestion.cwnd
+        if self.congestion.fully_used:
             self._buffer[self._last_chunk + 1] |= IMMEDIATE
         checksum = 0 if self.zero_checksum else crc32c(view[HEADER_SIZE:position], self._seed)
         HEADER_WORDS.pack_into(self._buffer, 0, self._addressing, checksum)
@@ -427,10 +433,11 @@ class Outbound:
         if self.forward_tsn:
             for tsn in self.rtx.marked_with_limits(now):
                 if self.rtx.is_marked(tsn):
-                    self._abandon(tsn)
+                    self._abandon(self.rtx.message(tsn), tsn)
 
-    def _abandon(self, tsn: int) -> None:
-        self.queue.forget(self.rtx.abandon(tsn))
+    def _abandon(self, message: Message, tsn: int) -> None:
+        self.rtx.abandon(message, tsn)
+        self.queue.forget(message)
         self.forward_tsn_due = True
 
     def take_forward_tsn(self, now: float) -> ForwardTsnChunk | None:

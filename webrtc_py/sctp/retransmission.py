@@ -225,20 +225,32 @@ class RetransmissionQueue:
         self._misses.pop(tsn, None)
         self._special = True
 
-    def abandon(self, tsn: int) -> Message:
-        """Give up the message that ``tsn`` belongs to, with all its chunks (RFC 3758 section 3.5, A2 and A3).
+    def message(self, tsn: int) -> Message:
+        """The message that an outstanding chunk is of."""
+        return self._chunk(tsn)[0]
+
+    def abandon(self, message: Message, tsn: int) -> None:
+        """Give up a message with all its chunks, ``tsn`` being one of them (RFC 3758 section 3.5, A2 and A3).
 
         When not all of the message was sent, a TSN is used up for the rest: the receiver then misses a TSN of the
         message, whatever it has of it, and so drops it.
         """
-        message = self._chunk(tsn)[0]
+        if tsn > self.cumulative:
+            self._abandon_chunks(message, tsn)
+        if message.sent < message.length:
+            self.chunks.append((message, message.length, message.length, 0))
+            self.next_tsn += 1
+            self._abandoned += 1
+        message.abandoned = True
+        self._special = True
+
+    def _abandon_chunks(self, message: Message, tsn: int) -> None:
         first = last = tsn
         while first > self.cumulative + 1 and self._chunk(first - 1)[0] is message:
             first -= 1
         while last + 1 < self.next_tsn and self._chunk(last + 1)[0] is message:
             last += 1
-        acked = list(subtract([(first, last)], self._gaps))
-        for start, stop in acked:
+        for start, stop in list(subtract([(first, last)], self._gaps)):
             for lost in range(start, stop + 1):
                 if lost in self._marked:
                     self._marked.discard(lost)
@@ -246,13 +258,6 @@ class RetransmissionQueue:
                     self.flight -= self._chunk(lost)[3]
                 self._misses.pop(lost, None)
         self._abandoned += last - first + 1
-        if message.sent < message.length:
-            self.chunks.append((message, message.length, message.length, 0))
-            self.next_tsn += 1
-            self._abandoned += 1
-        message.abandoned = True
-        self._special = True
-        return message
 
     def advanced_ack_point(self, max_streams: int) -> tuple[int, dict[int, int]]:
         """How far the peer may skip, and the largest SSN that is skipped on each stream (RFC 3758 section 3.5, C2-C4).
