@@ -8,10 +8,12 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from tests.support.real_loop import run_real
+from webrtc_py import API, Configuration, DataChannel, PeerConnection
 from webrtc_py.ice.relay import Relay
 from webrtc_py.ice_gatherer import ICEGatherer
 from webrtc_py.ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEServer
@@ -280,5 +282,77 @@ def test_closing_at_any_moment_leaves_nothing(server: Coturn) -> None:
                     await asyncio.sleep(0)
             assert side.transport.state is ICETransportState.CLOSED
         await all_deleted(server, log_before)
+
+    run_real(main())
+
+
+# Whole connections
+
+
+def make_connection(urls: list[str], *, password: str = PASSWORD, tls: ssl.SSLContext | None = None) -> PeerConnection:
+    settings = SettingEngine()
+    settings.set_include_loopback_candidate(True)
+    settings.set_turn_tls_context(tls)
+    settings.set_stun_gather_timeout(1.0)
+    configuration = Configuration([ICEServer(urls, USERNAME, password)], ice_transport_policy="relay")
+    return API(setting_engine=settings).new_peer_connection(configuration)
+
+
+@pytest.mark.row("TRN-01", "SEC-11")
+@pytest.mark.parametrize("way", ["udp", "tcp", "tls"])
+def test_data_channels_over_relays_on_both_sides(server: Coturn, way: str) -> None:
+    async def main() -> None:
+        url = server.url(*WAYS[way])
+        async with (
+            make_connection([url], tls=server.tls_context()) as offerer,
+            make_connection([url], tls=server.tls_context()) as answerer,
+        ):
+            announced: asyncio.Queue[DataChannel] = asyncio.Queue()
+            answerer.on_data_channel(announced.put_nowait)
+            offerer.on_ice_candidate(answerer.add_ice_candidate)
+            answerer.on_ice_candidate(offerer.add_ice_candidate)
+            here = offerer.create_data_channel("relayed")
+            # Candidates follow their description through the same signalling, so the description goes first.
+            offer = await offerer.create_offer()
+            await answerer.set_remote_description(offer)
+            await offerer.set_local_description(offer)
+            answer = await answerer.create_answer()
+            await offerer.set_remote_description(answer)
+            await answerer.set_local_description(answer)
+            there = await announced.get()
+            await here.opened()
+            await there.opened()
+            message = bytes(range(256)) * 1024
+            for near, far in ((here, there), (there, here)):
+                near.send(message)
+                assert await far.recv() == message
+            for connection in (offerer, answerer):
+                sctp, local = connection.sctp, connection.local_description
+                assert sctp is not None
+                assert local is not None
+                ice: Any = sctp.transport.ice_transport  # type: ignore[attr-defined]
+                pair = ice.get_selected_candidate_pair()
+                assert {pair.local.typ, pair.remote.typ} == {CandidateType.RELAY}
+                for line in local.sdp.splitlines():
+                    if line.startswith("a=candidate:"):
+                        assert " typ relay raddr 0.0.0.0 rport 0" in line
+
+    run_real(main())
+
+
+@pytest.mark.row("TRN-02")
+def test_connections_tell_which_server_failed_and_why(server: Coturn) -> None:
+    async def main() -> None:
+        async with make_connection([server.url(), "turn:127.0.0.1:1?transport=tcp"], password="wrong") as connection:
+            errors: list[ICECandidateError] = []
+            connection.on_ice_candidate_error(errors.append)
+            connection.create_data_channel("never")
+            await connection.set_local_description()
+            await connection.gathering_complete()
+            await asyncio.sleep(0)
+            assert {error.url.partition("?")[0]: error.error_code for error in errors} == {
+                server.url(): 401,
+                "turn:127.0.0.1:1": 701,
+            }
 
     run_real(main())
