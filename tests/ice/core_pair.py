@@ -16,6 +16,9 @@ from webrtc_py.states import CandidateType, ICETransportState
 
 Address = tuple[str, int]
 
+INSIDE = "10."
+"""What a NAT hides; a relay of the same peer is outside."""
+
 ALICE = ("alic", "alicealicealicealicealice")
 BOB = ("bobb", "bobbobbobbobbobbobbobbob")
 
@@ -178,7 +181,7 @@ class Wire:
         return peer
 
     def send(self, sender: Peer, source: Address, destination: Address, data: bytes) -> None:
-        if sender.nat is not None:
+        if sender.nat is not None and source[0].startswith(INSIDE):
             source = sender.nat.out(source, destination)
         packet = Packet(self.now, sender, source, destination, data)
         self.log.append(packet)
@@ -194,9 +197,9 @@ class Wire:
     def _deliver(self, packet: Packet) -> None:
         for peer in self.peers:
             destination: Address | None = packet.destination
-            if peer.nat is not None:
-                if packet.destination[0] != peer.nat.public:
-                    continue
+            if packet.destination[0].startswith(INSIDE) and peer.nat is not None:
+                continue
+            if peer.nat is not None and packet.destination[0] == peer.nat.public:
                 destination = peer.nat.back(packet.source, packet.destination[1])
             for base_id, address in peer.bases.items():
                 if address == destination:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.ice.core_pair import (
@@ -353,6 +355,45 @@ def test_without_host_candidates_the_reflexive_ones_pair() -> None:
     connect(wire, hidden, bob)
     assert hidden.core.selected is not None
     assert hidden.core.selected.local.type is CandidateType.SRFLX
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_the_network_is_like_both_ends_agree(seed: int) -> None:
+    """Several addresses, some of them dead, NATs, loss, equal roles, candidates in any order and at any time."""
+    chance = random.Random(seed)
+    wire = Wire(seed, delay=chance.choice([0.0005, 0.02, 0.2]), loss=chance.choice([0.0, 0.0, 0.1, 0.2]))
+    alice = wire.peer("alice", ALICE, chance.randrange(2**64))
+    bob = wire.peer("bob", BOB, chance.randrange(2**64))
+    for number, peer in enumerate((alice, bob)):
+        if chance.random() < 0.3:
+            peer.nat = Nat(f"203.0.113.{number}", symmetric=chance.random() < 0.3)
+        for index in range(chance.randrange(1, 4)):
+            peer.add(host(f"10.{number}.0.{index + 1}", index=index))
+        peer.add(relay(f"198.51.100.{number}"))
+    if alice.nat is None and bob.nat is None:
+        dead = chance.choice([None, "10.0.0.1", "10.1.0.1"])
+        wire.blocked = lambda packet: dead in (packet.source[0], packet.destination[0])
+    roles = chance.choice([(True, False), (False, True), (True, True), (False, False)])
+    steps = [lambda: alice.meet(bob, controlling=roles[0], candidates=False)]
+    steps.append(lambda: bob.meet(alice, controlling=roles[1], candidates=False))
+    for peer, other in ((alice, bob), (bob, alice)):
+        for candidate in other.core.local_candidates:
+            steps.append(lambda peer=peer, candidate=candidate: peer.hear_of(candidate))  # type: ignore[misc]
+    chance.shuffle(steps)
+    for step in steps:
+        wire.run(chance.choice([0.0, 0.001, 0.05, 0.3]))
+        step()
+    assert wire.run(20, lambda: connected(alice, bob)), (alice.core.pairs, bob.core.pairs)
+    wire.run(5)
+    ours, theirs = alice.core.selected, bob.core.selected
+    assert ours is not None
+    assert theirs is not None
+    assert alice.core.controlling != bob.core.controlling
+    assert (ours.local.address, ours.local.port) == theirs.destination
+    assert (theirs.local.address, theirs.local.port) == ours.destination
+    sent = len(wire.log)
+    wire.run(10)
+    assert len(wire.log) - sent < 100, "and then there is peace"
 
 
 # Statistics

@@ -147,6 +147,7 @@ def test_a_replayed_nomination_moves_nothing() -> None:
     assert selected is not None
     for packet in captured * 3:
         bob.core.receive(packet.data, 0, EVIL, wire.now)
+        assert not bob.core.data_received(0, EVIL, 100, 1, wire.now), "nor is its data taken"
     wire.run(60)
     assert bob.core.selected is bob.core.path is selected
     assert selected.destination == alice.bases[0]
@@ -168,6 +169,17 @@ def test_a_replay_before_the_selection_does_not_win_it() -> None:
         if where == THERE:
             hand.answer((where, message))
     assert hand.core.selected is hand.pair(THERE)
+
+
+def test_data_is_taken_from_a_signalled_address_that_has_made_a_check() -> None:
+    """A ClientHello may overtake the answer to our own check."""
+    hand = Hand(controlling=False)
+    assert not hand.core.data_received(0, THERE, 100, 1, hand.now)
+    hand.core.add_remote_candidate(host(*THERE), hand.now)
+    assert not hand.core.data_received(0, THERE, 100, 1, hand.now)
+    hand.ask()
+    assert hand.core.data_received(0, THERE, 100, 1, hand.now)
+    assert hand.core.path is None, "but none is sent"
 
 
 @pytest.mark.row("ICE-55")
@@ -274,6 +286,25 @@ def test_a_flood_of_checks_on_one_pair_does_not_trigger_a_flood() -> None:
         hand.wait(0.001)
         checks += len(hand.requests())
     assert checks <= (hand.now - start) / 0.05 + 2
+
+
+@pytest.mark.row("ICE-54")
+@pytest.mark.parametrize("code", [400, 487])
+def test_a_peer_that_refuses_every_nomination_is_not_asked_without_end(code: int) -> None:
+    hand = Hand(controlling=True)
+    hand.core.add_remote_candidate(host(*THERE), hand.now)
+    sent = 0
+    for _ in range(1000):
+        for where, message in hand.requests():
+            sent += 1
+            if "USE-CANDIDATE" in message.attributes or (code == 487 and sent % 2):
+                refusal = stun.binding_error(message.transaction_id, code=code, key=BOB[1].encode())
+                hand.core.receive(refusal, 0, where, hand.now)
+            else:
+                hand.answer((where, message))
+        hand.wait(0.001)
+    assert sent <= 2 * 1 / 0.05 + 2
+    assert hand.core.selected is None
 
 
 @pytest.mark.row("ICE-31")

@@ -95,6 +95,7 @@ def test_signalling_names_what_a_check_told_of(state: str) -> None:
     signalled = srflx(*THERE, ("10.0.0.2", 5000))
     hand.core.add_remote_candidate(signalled, hand.now)
     assert hand.core.pairs == [pair], "no second pair"
+    assert hand.core.data_received(0, THERE, 1, 1, hand.now), "the peer has proved itself where it says it is"
     assert (pair.remote, pair.state, pair.requests_received) == (signalled, before, requests)
     theirs, ours = signalled.priority, pair.local.priority
     assert pair.priority == (min(theirs, ours) << 32) + 2 * max(theirs, ours) + (theirs > ours)

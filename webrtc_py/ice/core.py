@@ -39,6 +39,10 @@ from .transaction import (
 
 logger = logging.getLogger(__name__)
 
+_WAITING = CandidatePairState.WAITING
+_IN_PROGRESS = CandidatePairState.IN_PROGRESS
+_SUCCEEDED = CandidatePairState.SUCCEEDED
+
 DEFAULT_MAX_PAIRS = 100
 """RFC 8445 section 6.1.2.5."""
 
@@ -333,12 +337,12 @@ class Core:
         pair.requests_received += 1
         pair.responses_sent += 1
         pair.last_request_received = pair.last_received = now
-        pair.peer_is_there = True
+        # Whoever captured a check may send it from anywhere, but not from an address that the peer has signalled.
+        pair.peer_is_there |= not pair.is_unproven_stranger
         if not pair.succeeded:
             self._checks.cancel(pair)
             self._checklist.trigger(pair)
         if check.use_candidate:
-            # Until our own check has succeeded, anybody could have sent a captured request from anywhere.
             pair.nominate_on_success = True
             if pair.succeeded and not self.controlling:
                 self._nominated_by_peer(pair, now)
@@ -403,23 +407,24 @@ class Core:
             self._nominated_by_peer(pair, now)
 
     def _expired(self, transaction: Transaction, now: float) -> None:
-        if transaction.purpose is Purpose.CONSENT or transaction.pair not in self._checklist:
+        pair = transaction.pair
+        if transaction.purpose is Purpose.CONSENT or pair not in self._checklist:
             return
-        if not transaction.cancelled:
+        if transaction.cancelled:
+            if pair.state is _IN_PROGRESS:
+                self._checklist.failed(pair, "no answer")
+        elif transaction.purpose is Purpose.NOMINATION and self._checklist.in_state(_SUCCEEDED) == [pair]:
+            # There is nothing else that works, so it is nominated again.
+            self._nomination.nominee = None
+        else:
             self._failed(transaction, "no answer", now)
-        elif transaction.pair.state is CandidatePairState.IN_PROGRESS:
-            self._checklist.failed(transaction.pair, "no answer")
 
     def _failed(self, transaction: Transaction, why: str, now: float) -> None:
         """RFC 8445 section 7.2.5.2. A nomination that fails does not end the search."""
         pair = transaction.pair
-        if transaction.cancelled:
-            return
         if transaction.purpose is Purpose.NOMINATION:
             self._nomination.nominee = None
-            if not any(other is not pair for other in self._checklist.in_state(CandidatePairState.SUCCEEDED)):
-                return
-        if transaction.purpose is not Purpose.CONSENT and self.selected is not pair:
+        if transaction.purpose is not Purpose.CONSENT and not transaction.cancelled and pair is not self.selected:
             logger.debug("%r failed: %s", pair, why)
             self._checklist.failed(pair, why)
 
@@ -479,11 +484,11 @@ class Core:
 
     def _check(self, pair: CandidatePair, now: float) -> None:
         self._nomination.begin(now)
-        pair.state = CandidatePairState.IN_PROGRESS
-        busy = len(self._checklist.in_state(CandidatePairState.WAITING, CandidatePairState.IN_PROGRESS))
+        pair.state = _IN_PROGRESS
+        busy = len(self._checklist.in_state(_WAITING, _IN_PROGRESS))
         # RFC 8445 section 14.3; it bounds how fast all checks together are sent again.
         rto = max(MIN_RTO, self.timings.check_interval * busy)
-        delays = triggered_check_delays if pair.peer_is_there else check_delays
+        delays = triggered_check_delays if pair.requests_received else check_delays
         self._send(pair, Purpose.CHECK, delays(rto, self.timings.max_binding_requests), now)
 
     def _nominate(self, pair: CandidatePair, now: float) -> None:
@@ -494,7 +499,10 @@ class Core:
         self._checks.send(pair, purpose, delays, controlling=self.controlling, tie_breaker=self.tie_breaker, now=now)
 
     def _set_role(self, controlling: bool, now: float) -> None:
+        """What was nominated in the old role counts no more, though data may use it until the new one has decided."""
         self.controlling = controlling
+        for pair in self._checklist.paths.values():
+            pair.nominated = False
         self._checklist.set_controlling(controlling)
         self._nomination = Nomination(self.timings)
         self._checks.cancel_nominations()
@@ -577,6 +585,8 @@ class Core:
         self._select(live, now)
         if self.controlling:
             self._nominate(live, now)
+        else:
+            self._ask_consent(live, now)
         return True
 
     def _set_state(self, state: ICETransportState, reason: str) -> None:

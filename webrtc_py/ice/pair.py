@@ -75,7 +75,7 @@ class CandidatePair:
         self.overdue = False
         # The controlling agent has nominated it, but our own check has still to succeed.
         self.nominate_on_success = False
-        # The peer has proved from this very address that it knows our password, or has answered a check of ours.
+        # The peer has answered a check of ours, or made one from this address, which it has signalled as its own.
         self.peer_is_there = False
         # Why the last check failed, for people.
         self.failure = ""

@@ -103,6 +103,7 @@ class Pairing:
         for pair in self._checklist.paths.values():
             if (without_zone(pair.destination[0]), pair.destination[1]) == (host, candidate.port):
                 pair.remote = candidate
+                pair.peer_is_there |= pair.requests_received > 0
                 self._checklist.prioritize(pair)
 
     def _pair(self, local: Candidate, base_id: int, remote: Candidate, host: str) -> None:

@@ -63,9 +63,9 @@ class Nomination:
 def accepts_nomination(pair: CandidatePair, selected: CandidatePair | None, silence: float, now: float) -> bool:
     """Whether the controlled agent selects a nominated pair that works: the first, then only better ones.
 
-    A nomination of a worse pair is followed as well when the selected one has been silent for ``silence`` seconds:
-    the peer has moved.
+    What it selected itself, before a role conflict made it the controlled one, counts for nothing. A nomination of a
+    worse pair is followed as well when the selected one has been silent for ``silence`` seconds: the peer has moved.
     """
-    if selected is None or pair.priority > selected.priority:
+    if selected is None or not selected.nominated or pair.priority > selected.priority:
         return True
     return pair is not selected and silence > 0 and selected.silent_for(now) >= silence
