@@ -11,6 +11,9 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 from weakref import WeakSet
 
+# Seconds for a thread that is at its end to end.
+_THREAD_MAY_END = 2.0
+
 # How often the loop turns after the test's end, for what closes in its next turns: transports, cancelled tasks.
 _TURNS_TO_SETTLE = 20
 
@@ -59,7 +62,11 @@ class Watch:
             if not timer.cancelled():
                 found.append(f"timer left: {timer!r}")
         found += self._watched_sockets()
-        found += [f"thread left: {thread!r}" for thread in set(threading.enumerate()) - self._threads]
+        for thread in set(threading.enumerate()) - self._threads:
+            # One that has said its last word to the loop needs a moment of the system's time to be gone.
+            thread.join(_THREAD_MAY_END)
+            if thread.is_alive():
+                found.append(f"thread left: {thread!r}")
         found += [
             f"descriptor left: {number} {target}"
             for number, target in open_sockets().items()

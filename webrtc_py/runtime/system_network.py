@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import socket
 import ssl
 import threading
+import time
 
 from . import interfaces, tcp, udp
 from .network import Address, DatagramSocket, Interface, Stream
+
+# Connections that are made in a burst share one look at the interfaces, which costs each half a millisecond.
+_INTERFACES_AGE = 0.1
+
+
+@functools.lru_cache(maxsize=1)
+def _recent_interfaces(moment: int) -> list[Interface]:
+    return interfaces.system_interfaces()
 
 
 class SystemNetwork:
     """Implements :class:`Network` with the system's interfaces, sockets and resolver."""
 
     def interfaces(self) -> list[Interface]:
-        return interfaces.system_interfaces()
+        return _recent_interfaces(int(time.monotonic() / _INTERFACES_AGE))
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """A name's addresses in the system's order of preference; a numeric address is its own answer."""
