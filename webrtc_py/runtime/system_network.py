@@ -74,5 +74,10 @@ async def _look_up(host: str, port: int) -> list[Address]:
         with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
             loop.call_soon_threadsafe(settle, addresses, error)
 
-    threading.Thread(target=look_up, name=f"resolve {host}", daemon=True).start()
-    return await answer
+    thread = threading.Thread(target=look_up, name=f"resolve {host}", daemon=True)
+    thread.start()
+    try:
+        return await answer
+    finally:
+        if not answer.cancelled():
+            thread.join()  # it has nothing more to do than to end
