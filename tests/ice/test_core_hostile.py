@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ice.core_pair import ALICE, BOB, Packet, connect, connected, host, two_peers
-from tests.ice.test_core_nomination import HERE, THERE, Hand
+from tests.ice.hand import HERE, THERE, Hand
 from webrtc_py.ice import stun
 from webrtc_py.ice.core import Core
 from webrtc_py.ice.early import MAX_EARLY_CHECKS

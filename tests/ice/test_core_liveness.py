@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from tests.ice.core_pair import ALICE, BOB, Nat, Wire, connect, connected, host, srflx, two_peers
-from tests.ice.test_core_nomination import THERE, Hand
+from tests.ice.hand import THERE, Hand
 from webrtc_py.ice import stun
 from webrtc_py.ice.candidate import unmarshal_candidate
 from webrtc_py.ice.options import AgentTimings

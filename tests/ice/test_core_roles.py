@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.ice.core_pair import ALICE, BOB, Wire, connected, host, two_peers
-from tests.ice.test_core_nomination import HERE, THERE, Hand
+from tests.ice.hand import HERE, THERE, Hand
 from webrtc_py.ice import stun
 from webrtc_py.ice.events import RoleChanged
 from webrtc_py.states import CandidatePairState, ICERole

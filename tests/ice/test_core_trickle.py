@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from tests.ice.core_pair import BOB, connect, connected, host, relay, srflx, two_peers
-from tests.ice.test_core_nomination import THERE, Hand
+from tests.ice.hand import THERE, Hand
 from webrtc_py.ice import stun
 from webrtc_py.ice.candidate import Candidate
 from webrtc_py.ice.checklist import SUCCEEDED
