@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
@@ -126,7 +127,7 @@ def test_what_a_stalled_peer_has_not_taken_is_known_and_does_not_hold_up_close()
         stream = await connect_tcp(await peer.start())
         Collector(stream)
         _, writer = await peer.accepted
-        writer.transport.pause_reading()
+        cast(asyncio.Transport, writer.transport).pause_reading()
         for _ in range(100):
             stream.write(bytes(1 << 20))
         assert stream.write_buffer_size > 1 << 20
