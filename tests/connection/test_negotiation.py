@@ -129,7 +129,7 @@ def test_without_trickling() -> None:
     with_peers(body)
 
 
-@pytest.mark.row("TRI-12", "TRI-03")
+@pytest.mark.row("TRI-12", "TRI-03", "WST-06")
 def test_candidates_that_outrun_their_description() -> None:
     async def body(one: Peer, other: Peer) -> None:
         waiting: list[ICECandidate | None] = []
@@ -159,6 +159,48 @@ def test_candidates_that_outrun_their_description() -> None:
 def _without_candidates(text: str) -> str:
     lines = text.split("\r\n")
     return "\r\n".join(line for line in lines if not line.startswith(("a=candidate", "a=end-of-candidates")))
+
+
+@pytest.mark.row("MDN-04", "WST-06")
+def test_statistics_show_the_name_that_hides_an_address() -> None:
+    async def body(one: Peer, other: Peer) -> None:
+        near = one.pc.create_data_channel("x")
+        await one.pc.set_local_description()
+        await one.pc.gathering_complete()
+        name = "9b36eaac-bb2e-49bb-bb78-21c41c499900.local"
+        one.host.network.names[name] = ["192.0.2.102"]
+        await other.pc.set_remote_description(description(one.pc.local_description))
+        await other.pc.set_local_description()
+        await other.pc.gathering_complete()
+        answer = description(other.pc.local_description).sdp
+        await one.pc.set_remote_description(
+            SessionDescription(
+                "answer", answer.replace(" 192.0.2.102 ", f" {name} ").replace("IP4 192.0.2.102", "IP4 0.0.0.0")
+            )
+        )
+        await talk(near, await other.channels.get())
+        report = await one.pc.get_stats()
+        told = {entry.address for entry in report.of(ICECandidateStats) if entry.type == "remote-candidate"}
+        assert told <= {name, None}
+        assert "192.0.2.102" not in repr(report)
+
+    with_peers(body)
+
+
+@pytest.mark.row("SDP-ICE-06")
+def test_credentials_with_the_characters_of_older_peers() -> None:
+    async def body(one: Peer, other: Peer) -> None:
+        near = one.pc.create_data_channel("x")
+        await one.pc.set_local_description()
+        await one.pc.gathering_complete()
+        offer = description(one.pc.local_description).sdp
+        ufrag = parse(offer).media[0].ice_ufrag or ""
+        await other.pc.set_remote_description(SessionDescription("offer", offer.replace(ufrag, "old-_=#+/ufrag")))
+        await other.pc.set_local_description()
+        assert near.ready_state == "connecting"
+        assert other.pc.sctp is not None
+
+    with_peers(body)
 
 
 @pytest.mark.row("FPR-09", "JSE-06", "BUN-04", "SDP-04", "DSD-04")

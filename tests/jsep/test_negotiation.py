@@ -303,6 +303,18 @@ def test_wrong_types_for_the_state() -> None:
         answerer.take_offer(offer)
 
 
+@pytest.mark.row("SEC-12", "SDP-06", "JSE-14", "JSE-15")
+def test_what_does_not_concern_us_is_passed_over() -> None:
+    offer = offer_of(audio_section("a"), data_section("d"), group="a d")
+    offer = offer.replace("a=ice-options", "a=identity:bm9ib2R5 knows=us\r\na=ice-options")
+    offer = offer.replace("a=mid:", "b=AS:500\r\nb=TIAS:480000\r\na=imageattr:97 send *\r\na=mid:")
+    answerer = End()
+    answerer.take_offer(offer)
+    text, plan = answerer.answer()
+    assert any(isinstance(step, StartTransport) for step in plan)
+    assert "identity" not in text
+
+
 # Rollback
 
 

@@ -56,7 +56,7 @@ def test_the_only_section_is_never_bundle_only(policy: BundlePolicy) -> None:
     assert media.ice_ufrag is not None
 
 
-@pytest.mark.row("SDP-ICE-07", "SEC-04")
+@pytest.mark.row("SDP-ICE-07", "SEC-04", "SEC-13")
 def test_what_we_never_write() -> None:
     offerer, answerer = End(), End("bobs")
     texts = [offerer.offer()]

@@ -14,15 +14,26 @@ from .pair import Address, CandidatePair
 from .transaction import Chance, Purpose, Transaction
 
 _ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*\Z")
+# Browsers take four more from older peers, and so do we.
+_PEERS_ICE_CHARS = re.compile(r"[A-Za-z0-9+/\-=#_]*\Z")
 
 
-def check_credentials(whose: str, ufrag: str, pwd: str, longest_ufrag: int) -> None:
-    """RFC 8839 section 5.4. The values stay out of the message: a log is no place for a password."""
-    if not 4 <= len(ufrag) <= longest_ufrag or not _ICE_CHARS.match(ufrag):
+def check_local_credentials(ufrag: str, pwd: str) -> None:
+    """What may be sent (RFC 8839 section 5.4). InvalidAccessError, without the values: a log is no place for them."""
+    _check_credentials("local", ufrag, pwd, 32, _ICE_CHARS)
+
+
+def check_remote_credentials(ufrag: str, pwd: str) -> None:
+    """What is to be understood."""
+    _check_credentials("remote", ufrag, pwd, 256, _PEERS_ICE_CHARS)
+
+
+def _check_credentials(whose: str, ufrag: str, pwd: str, longest_ufrag: int, characters: re.Pattern[str]) -> None:
+    if not 4 <= len(ufrag) <= longest_ufrag or not characters.match(ufrag):
         raise InvalidAccessError(
             f"the {whose} user fragment, {len(ufrag)} characters, must be 4 to {longest_ufrag} of A-Z a-z 0-9 + /"
         )
-    if not 22 <= len(pwd) <= 256 or not _ICE_CHARS.match(pwd):
+    if not 22 <= len(pwd) <= 256 or not characters.match(pwd):
         raise InvalidAccessError(f"the {whose} password, {len(pwd)} characters, must be 22 to 256 of A-Z a-z 0-9 + /")
 
 

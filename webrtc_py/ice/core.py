@@ -17,7 +17,7 @@ from ..states import CandidatePairState, CandidateType, ICERole, ICETransportSta
 from . import stun
 from .candidate import Candidate, without_zone
 from .checklist import CheckList, best
-from .checks import Checks, check_credentials
+from .checks import Checks, check_local_credentials, check_remote_credentials
 from .early import EarlyChecks, IncomingCheck
 from .events import Happening, Outgoing, RoleChanged, SelectedPairChanged, StateChanged
 from .explain import Dropped, why_no_path
@@ -73,7 +73,7 @@ class Core:
         max_pairs: int = DEFAULT_MAX_PAIRS,
         remote_ip_filter: Callable[[str], bool] | None = None,
     ) -> None:
-        check_credentials("local", local_ufrag, local_pwd, 32)
+        check_local_credentials(local_ufrag, local_pwd)
         if not 0 <= tie_breaker < 2**64:
             raise InvalidAccessError(f"tie_breaker is {tie_breaker!r}; it must be a number of 64 bits")
         if len(seed) < 16:
@@ -107,7 +107,7 @@ class Core:
 
     def set_remote_credentials(self, ufrag: str, pwd: str, now: float) -> None:
         """The peer's user fragment and password, once. InvalidAccessError for what RFC 8839 section 5.4 forbids."""
-        check_credentials("remote", ufrag, pwd, 256)
+        check_remote_credentials(ufrag, pwd)
         if self._checks.is_for(ufrag, pwd):
             return
         if self._checks.remote_ufrag is not None:
