@@ -195,7 +195,7 @@ def test_link_local_addresses_serve_when_the_peer_tells_its_own() -> None:
 # Names in .local
 
 
-@pytest.mark.row("MDN-02")
+@pytest.mark.row("MDN-02", "MDN-04")
 def test_hidden_addresses_are_resolved() -> None:
     async def test(network: VirtualNetwork) -> None:
         network.host("alice", "192.0.2.1")
@@ -213,6 +213,10 @@ def test_hidden_addresses_are_resolved() -> None:
             here, there = await pair.connect()
             here.send(b"found you")
             assert await there.recv() == b"found you"
+            [stats] = pair.one.get_candidate_pairs_stats()
+            assert stats.remote.address == "1b-2.local"
+            assert here.remote_address is not None
+            assert here.remote_address[0] == "1b-2.local"
 
     in_network(test)
 
@@ -403,6 +407,20 @@ def test_any_bytes_from_anybody_leave_the_path_as_it_is(rubbish: list[bytes], fo
 
     logging.getLogger("webrtc_py").setLevel(logging.WARNING)
     in_network(test)
+
+
+def test_a_filter_that_raises_lets_nobody_in_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def raises(host: str) -> bool:
+        raise RuntimeError("the application's own mistake")
+
+    async def test(network: VirtualNetwork) -> None:
+        timings = AgentTimings(disconnected_timeout=2, failed_timeout=2)
+        async with Pair(network, {"remote_ip_filter": raises, "timings": timings}) as pair:
+            with pytest.raises(ConnectionFailedError):
+                await pair.connect()
+
+    in_network(test)
+    assert "the application's own mistake" in caplog.text
 
 
 # Conn

@@ -330,8 +330,8 @@ def test_data_channels_over_relays_on_both_sides(server: Coturn, way: str) -> No
                 sctp, local = connection.sctp, connection.local_description
                 assert sctp is not None
                 assert local is not None
-                ice: Any = sctp.transport.ice_transport  # type: ignore[attr-defined]
-                pair = ice.get_selected_candidate_pair()
+                dtls: Any = sctp.transport
+                pair = dtls.ice_transport.get_selected_candidate_pair()
                 assert {pair.local.typ, pair.remote.typ} == {CandidateType.RELAY}
                 for line in local.sdp.splitlines():
                     if line.startswith("a=candidate:"):

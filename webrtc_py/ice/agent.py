@@ -66,7 +66,7 @@ class Agent:
             local_pwd=options.local_pwd or _random_text(_PWD_LENGTH),
             seed=secrets.token_bytes(32),
             timings=options.core_timings,
-            remote_ip_filter=options.remote_ip_filter,
+            remote_ip_filter=_guarded(options.remote_ip_filter),
         )
         self._driver = Driver[Outgoing, Happening](self._core, self._send_check, self._on_happening, self._shared)
         self._bases: dict[int, Base] = {}
@@ -482,3 +482,18 @@ class _Waiter(AgentListener):
 
 def _random_text(length: int) -> str:
     return "".join(secrets.choice(_ICE_CHARS) for _ in range(length))
+
+
+def _guarded(ip_filter: Callable[[str], bool] | None) -> Callable[[str], bool] | None:
+    """The application's filter, asked about what strangers send: what it raises is logged, and means no."""
+    if ip_filter is None:
+        return None
+
+    def is_allowed(host: str) -> bool:
+        try:
+            return bool(ip_filter(host))
+        except Exception:
+            logger.exception("the remote IP filter raised for %s", host)
+            return False
+
+    return is_allowed

@@ -99,6 +99,7 @@ class Gathering:
         self._bases: list[Base] = []
         self._bases_ready = asyncio.Event()
         self._known: set[tuple[str, int, int]] = set()
+        self._context: ssl.SSLContext | None = None
         self.bindings: list[tuple[DatagramSocket, Address]] = []
         """Sockets and the STUN servers that have answered them: what keeps the NATs' mappings alive."""
 
@@ -246,7 +247,7 @@ class Gathering:
                 relay.attach_socket(await self._network.open_udp(self._relay_host(server)), server)
             else:
                 async with asyncio.timeout(self._plan.timeout):
-                    context = (self._plan.tls_context or ssl.create_default_context()) if url.is_secure else None
+                    context = self._tls_context() if url.is_secure else None
                     relay.attach_stream(await self._network.connect_tcp(server, tls=context, server_hostname=url.host))
             allocated = await relay.allocate(max(0.5, started + self._plan.timeout - self._shared.loop.time()))
         except asyncio.CancelledError:
@@ -258,6 +259,12 @@ class Gathering:
             raise
         base = self._host.add_relay(relay)
         self._add(CandidateType.RELAY, allocated.relayed, base, url, server, index, related=allocated.mapped)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """The application's, or one that trusts the system's authorities: milliseconds of reading, so only once."""
+        if self._context is None:
+            self._context = self._plan.tls_context or ssl.create_default_context()
+        return self._context
 
     def _relay_host(self, server: Address) -> str:
         is_ipv6 = ":" in server[0]
