@@ -133,8 +133,8 @@ class Wire:
                 self._put(sender, packet, len(packet))
 
     def _is_lost(self, packet: bytes, sender: Association) -> bool:
-        lost = self.random.random() < self.loss
-        return lost or len(packet) > self.largest_packet or self.drop(packet, sender)
+        lost = self.random.random() < self.loss or len(packet) > self.largest_packet
+        return self.drop(packet, sender) or lost
 
     def _put(self, sender: Association, data: bytes, segment: int) -> None:
         leaves = self.now

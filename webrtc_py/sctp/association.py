@@ -34,6 +34,8 @@ HEARTBEAT_INTERVAL = 30.0
 # dates from before segmentation offload: a train is the unit in which the layers below send, and the smallest burst
 # that is not a waste. What the windows allow beyond it goes out a moment later, or with the next SACK.
 MAX_BURST = MAX_TRAIN_SEGMENTS
+# For large packets: what a socket's receive buffer can be trusted to hold.
+_MAX_BURST_BYTES = 1 << 18
 _BURST_PAUSE = 0.001
 
 # Control chunks that take more than this go out in packets of their own: data would hardly fit beside them.
@@ -138,7 +140,7 @@ class Association(Reception):
 
     def set_path_changed(self, now: float) -> None:
         """The packets take another path from now on: nothing is known of its capacity (RFC 8261 section 6.1)."""
-        self._outbound.reset_path()
+        self._outbound.reset_path(now)
 
     # Figures.
 
@@ -189,6 +191,8 @@ class Association(Reception):
             self._inbound.acknowledge_now = True
         elif deadline is Deadline.HEARTBEAT:
             self._heartbeat_timeout(now)
+        elif deadline is Deadline.PATH_MTU:
+            self._outbound.path_mtu.lost(now)
 
     def next_timeout(self) -> float | None:
         if self._ended:
@@ -217,6 +221,8 @@ class Association(Reception):
         if self._sacks:
             yield from self._sack_trains()
         yield from self._data_trains(now)
+        if self._outbound.congestion.fully_used and self._state is AssociationState.ESTABLISHED:
+            yield from self._path_mtu_probe(now)
 
     # Sending.
 
@@ -244,7 +250,7 @@ class Association(Reception):
 
     def _data_trains(self, now: float) -> Iterator[Train]:
         outbound, rtx = self._outbound, self._outbound.rtx
-        budget = MAX_BURST
+        budget = min(MAX_BURST, max(1, _MAX_BURST_BYTES // outbound.packet_size))
         while budget > 0:
             chunks = self._take_control(now)
             prefix = b"".join(chunks)
@@ -318,6 +324,14 @@ class Association(Reception):
         self._bytes_sent += len(packet)
         return Train.of(packet)
 
+    def _path_mtu_probe(self, now: float) -> Iterator[Train]:
+        """A probe for larger packets, while there is more to send than the window allows: else nobody would gain."""
+        outbound = self._outbound
+        probe = outbound.path_mtu.take_probe(now)
+        if probe is not None:
+            self._deadlines[Deadline.PATH_MTU] = now + outbound.path_mtu.probe_timeout(outbound.round_trip_time.rto)
+            yield self._packet(self._build_control(probe))
+
     # Heartbeats (RFC 9260 section 8.3).
 
     def _on_established(self, now: float) -> None:
@@ -352,6 +366,10 @@ class Association(Reception):
         self._arm_heartbeat(now)
 
     def _handle_heartbeat_ack(self, chunk: HeartbeatAckChunk, now: float) -> None:
+        if self._outbound.path_mtu.acknowledged(chunk.value):
+            self._deadlines.pop(Deadline.PATH_MTU, None)
+            self._outbound.use_path_mtu()
+            return
         if self._heartbeat is None or chunk.value != Parameter(HEARTBEAT_INFO, self._heartbeat[0]).serialize():
             return
         self._outbound.round_trip_time.measure(now - self._heartbeat[1])

@@ -121,7 +121,7 @@ class Lifecycle:
         self._cookie_key = cookie_key
         self._built = built
         self._events: list[AssociationEvent] = []
-        self._outbound = Outbound(built, config.packet_size, initial_tsn, self._events.append)
+        self._outbound = self._make_outbound(initial_tsn)
         self._inbound = Inbound(config.max_receive_buffer, config.max_message_size, self._events.append)
         self._reset: StreamReset | None = None
         self._deadlines: dict[Deadline, float] = {}
@@ -133,6 +133,10 @@ class Lifecycle:
         self._attempts = 0
         self._asked_at = 0.0
         self._shutdown_reply_due = False
+
+    def _make_outbound(self, initial_tsn: int) -> Outbound:
+        config = self._config
+        return Outbound(self._built, config.packet_size, config.largest_packet_size, initial_tsn, self._events.append)
 
     @property
     def state(self) -> AssociationState:
@@ -351,8 +355,7 @@ class Lifecycle:
             return False
         self._local_tag = cookie.local_tag
         self._local_initial_tsn = cookie.local_initial_tsn
-        config = self._config
-        self._outbound = Outbound(self._built, config.packet_size, cookie.local_initial_tsn, self._events.append)
+        self._outbound = self._make_outbound(cookie.local_initial_tsn)
         self._deadlines.clear()
         self._chunks.clear()
         self._adopt(cookie.peer)

@@ -14,6 +14,7 @@ from .chunk import BEGINNING, DATA, DATA_HEADER, DATA_HEADER_SIZE, END, IMMEDIAT
 from .congestion import CongestionWindow, RoundTripTime
 from .events import AssociationEvent
 from .packet import HEADER_SIZE, HEADER_WORDS, checksum_seed, padded
+from .path_mtu import PathMtu
 from .retransmission import RetransmissionQueue
 from .send_queue import Message, SendQueue
 
@@ -64,6 +65,7 @@ class Outbound:
         "forward_tsn_due",
         "last_sent",
         "packet_size",
+        "path_mtu",
         "peer_rwnd",
         "queue",
         "retransmissions",
@@ -75,11 +77,17 @@ class Outbound:
     )
 
     def __init__(
-        self, buffer: bytearray, packet_size: int, initial_tsn: int, emit: Callable[[AssociationEvent], None]
+        self,
+        buffer: bytearray,
+        packet_size: int,
+        largest_packet_size: int,
+        initial_tsn: int,
+        emit: Callable[[AssociationEvent], None],
     ) -> None:
         self._buffer = buffer
         self._view = memoryview(buffer)
         self._base_packet_size = self.packet_size = packet_size
+        self.path_mtu = PathMtu(packet_size, largest_packet_size)
         self.chunk_data = (packet_size - HEADER_SIZE - DATA_HEADER_SIZE) & ~3
         self.queue = SendQueue(emit)
         self.rtx = RetransmissionQueue(initial_tsn)
@@ -122,12 +130,14 @@ class Outbound:
         """Whether data is likely to go out now."""
         return bool(self.queue) and self.rtx.flight < self.congestion.cwnd
 
-    def set_packet_size(self, size: int) -> None:
-        self.packet_size = size
-        self.congestion.pmdcs = size - HEADER_SIZE
+    def use_path_mtu(self) -> None:
+        """Path MTU discovery came to another result."""
+        self.packet_size = self.path_mtu.size
+        self.congestion.pmdcs = self.packet_size - HEADER_SIZE
 
-    def reset_path(self) -> None:
+    def reset_path(self, now: float) -> None:
         """Another path: what was learnt of the old one does not hold for it (RFC 9260 section 7.2.5.2)."""
+        self.path_mtu.fall_back(now)
         self.packet_size = self._base_packet_size
         self.congestion = CongestionWindow(self.packet_size - HEADER_SIZE, self._advertised)
         self.round_trip_time = RoundTripTime()
@@ -166,6 +176,8 @@ class Outbound:
             self.last_sent = now
             if self._rtt_tsn is None:
                 self._rtt_tsn, self._rtt_sent = first, now
+            if segment > self._base_packet_size:
+                self.path_mtu.large_packet_sent(first)
         if self.retransmit_at is None:
             # T3-rtx runs while anything is outstanding (RFC 9260 section 6.3.2, R1). With nothing outstanding and the
             # peer's window closed, it is what the first probe of the window waits for (section 6.1 A).
@@ -370,6 +382,9 @@ class Outbound:
             congestion.grow(newly_acked, all_acked=False)
         lost, lost_again = rtx.count_misses(highest, all_missing=in_recovery and count > 0)
         if lost is not None:
+            sample = self.path_mtu.sample
+            if sample is not None and rtx.is_marked(sample) and self.path_mtu.sample_lost(now):
+                self.use_path_mtu()
             self._give_up_marked(now)
             if congestion.recovery_exit is None or lost_again:
                 congestion.enter_recovery(rtx.next_tsn - 1)
@@ -385,6 +400,8 @@ class Outbound:
         if self._rtt_tsn is not None and cumulative >= self._rtt_tsn:
             self.round_trip_time.measure(now - self._rtt_sent)
             self._rtt_tsn = None
+        if self.path_mtu.sample is not None:
+            self.path_mtu.data_acknowledged(cumulative)
         congestion.grow(acked, all_acked=not rtx.chunks)
         if congestion.recovery_exit is not None and cumulative >= congestion.recovery_exit:
             congestion.recovery_exit = None
@@ -417,6 +434,8 @@ class Outbound:
             return
         if not window_closed:
             self.errors += 1
+            self.path_mtu.retransmission_timed_out(now)
+            self.use_path_mtu()
             self.congestion.timeout()
         self._rtt_tsn = None
         rtx.mark_all()
