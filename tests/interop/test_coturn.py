@@ -220,7 +220,7 @@ def test_an_unreachable_server_delays_nothing_but_itself(server: Coturn) -> None
             side.gatherer.on_local_candidate(on_candidate)
             await side.gatherer.gather()
             await found.wait()
-            assert time.monotonic() - started < 0.5
+            assert time.monotonic() - started < 0.9
             await side.gatherer.gathering_complete()
             await asyncio.sleep(0)
             assert {error.url.partition("?")[0] for error in side.errors} >= {url.partition("?")[0] for url in dead}
