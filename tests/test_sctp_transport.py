@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +13,7 @@ from tests.support.virtual_loop import run
 from webrtc_py.data_channel import DataChannel
 from webrtc_py.datachannel import dcep
 from webrtc_py.datachannel.message import PPID
+from webrtc_py.dtls_transport import DTLSTransport
 from webrtc_py.errors import InvalidStateError, OperationError, RTCError
 from webrtc_py.runtime.shared import Shared
 from webrtc_py.sctp_transport import SCTPCapabilities, SCTPTransport
@@ -69,7 +70,7 @@ class Pair:
             setattr(engine, name, value)
         self.wires = (Wire(DTLSRole.CLIENT), Wire(DTLSRole.SERVER))
         self.wires[0].peer, self.wires[1].peer = self.wires[1], self.wires[0]
-        self.a, self.b = (SCTPTransport(wire, engine) for wire in self.wires)
+        self.a, self.b = (SCTPTransport(cast(DTLSTransport, wire), engine) for wire in self.wires)
         self.incoming: tuple[list[DataChannel], list[DataChannel]] = ([], [])
         self._arrived = asyncio.Event()
         self.a.set_listener(self.incoming[0].append)

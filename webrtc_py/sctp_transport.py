@@ -7,12 +7,13 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from .data_channel import DataChannel, DataChannelInit, make_init
 from .datachannel import dcep
 from .datachannel.message import PPID, decode
 from .datachannel.stream_id import LARGEST_STREAM_ID, StreamIDs
+from .dtls_transport import DTLSTransport
 from .errors import InvalidStateError, OperationError, ParseError, RTCError
 from .runtime.driver import Driver
 from .runtime.event import Event, EventQueue
@@ -45,29 +46,13 @@ class SCTPCapabilities:
     max_message_size: int
 
 
-class SecureTransport(Protocol):
-    """What SCTP needs of the DTLS transport below it."""
-
-    @property
-    def state(self) -> DTLSTransportState: ...
-
-    @property
-    def role(self) -> DTLSRole: ...
-
-    def send(self, train: Train) -> None: ...
-
-    def set_data_receiver(self, receiver: Callable[[Train, float], None] | None) -> None: ...
-
-    def add_state_listener(self, listener: Callable[[DTLSTransportState], None]) -> None: ...
-
-
 class SCTPTransport:
     """Starts when both the descriptions and DTLS are there; both ends then open the association (RFC 8841 section 9.3).
 
     Events: ``on_state_change(SCTPTransportState)``, ``on_error(RTCError)``.
     """
 
-    def __init__(self, dtls_transport: SecureTransport, setting_engine: SettingEngine | None = None) -> None:
+    def __init__(self, dtls_transport: DTLSTransport, setting_engine: SettingEngine | None = None) -> None:
         self._dtls = dtls_transport
         self._settings = setting_engine or SettingEngine()
         self._shared = Shared.of_running_loop()
@@ -93,8 +78,7 @@ class SCTPTransport:
         dtls_transport.add_state_listener(self._dtls_state_changed)
 
     @property
-    def transport(self) -> SecureTransport:
-        """The DTLSTransport below."""
+    def transport(self) -> DTLSTransport:
         return self._dtls
 
     @property
