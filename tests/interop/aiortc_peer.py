@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
@@ -33,7 +34,7 @@ class AiortcPeer:
         self.incoming: asyncio.Queue[AiortcChannel] = asyncio.Queue()
         self.connection.on("datachannel", lambda channel: self.incoming.put_nowait(AiortcChannel(channel)))
 
-    def create_data_channel(self, label: str, **parameters: object) -> AiortcChannel:
+    def create_data_channel(self, label: str, **parameters: Any) -> AiortcChannel:
         return AiortcChannel(self.connection.createDataChannel(label, **parameters))
 
     async def offer(self) -> SessionDescription:
