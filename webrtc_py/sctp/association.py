@@ -188,7 +188,7 @@ class Association(Reception):
         elif deadline is Deadline.SHUTDOWN:
             self._shutdown_timeout(now)
         elif deadline is Deadline.ACKNOWLEDGE:
-            self._inbound.acknowledge_now = True
+            self._inbound.acknowledge_now = self._inbound.packets_since_sack > 0
         elif deadline is Deadline.HEARTBEAT:
             self._heartbeat_timeout(now)
         elif deadline is Deadline.PATH_MTU:
