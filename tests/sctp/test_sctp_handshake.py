@@ -12,6 +12,7 @@ from webrtc_py.sctp.association import Association, AssociationState
 from webrtc_py.sctp.chunk import (
     DATA,
     FORWARD_TSN,
+    PAD,
     RE_CONFIG,
     AbortChunk,
     CauseCode,
@@ -82,7 +83,7 @@ def test_four_packets() -> None:
         65535,
         0xFFFFFFF0,
         # Nothing else, and no address: some peers drop what they do not know.
-        (Parameter(FORWARD_TSN_SUPPORTED), Parameter(SUPPORTED_EXTENSIONS, bytes((RE_CONFIG, FORWARD_TSN)))),
+        (Parameter(FORWARD_TSN_SUPPORTED), Parameter(SUPPORTED_EXTENSIONS, bytes((RE_CONFIG, FORWARD_TSN, PAD)))),
     )
     deliver([init], b)
     (init_ack,) = sent_by(b, 0.0)

@@ -8,7 +8,8 @@ import pytest
 
 from tests.sctp.wire import Wire, chunks_of, make_association
 from webrtc_py.sctp.association import Association, AssociationState
-from webrtc_py.sctp.chunk import DataChunk, HeartbeatAckChunk, HeartbeatChunk, PadChunk
+from webrtc_py.sctp.chunk import FORWARD_TSN, RE_CONFIG, DataChunk, HeartbeatAckChunk, HeartbeatChunk, PadChunk
+from webrtc_py.sctp.parameter import FORWARD_TSN_SUPPORTED, SUPPORTED_EXTENSIONS, Parameter
 from webrtc_py.sctp.path_mtu import PathMtu, probe_sizes
 
 pytestmark = pytest.mark.row("SCD-03")
@@ -52,6 +53,24 @@ def test_what_the_path_carries_is_found(path: int, found: int) -> None:
     # What only listens has no reason to look.
     assert wire.b.stats.mtu == 1148
     assert wire.a.stats.retransmissions == 0
+
+
+def test_a_peer_that_does_not_list_pad_gets_no_record_that_it_might_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # aiortc reads 1500 bytes of a record at a time: the rest would stand before all that comes later.
+    said = (Parameter(FORWARD_TSN_SUPPORTED), Parameter(SUPPORTED_EXTENSIONS, bytes((RE_CONFIG, FORWARD_TSN))))
+    monkeypatch.setattr("webrtc_py.sctp.lifecycle.init_parameters", lambda zero_checksum: said)
+    wire = connected()
+    largest = 0
+
+    def look(packet: bytes, sender: Association) -> bool:
+        nonlocal largest
+        largest = max(largest, len(packet))
+        return False
+
+    wire.drop = look
+    fill(wire, 10_000_000)
+    assert wire.run(60.0, lambda: arrived(wire) == 10_000_000)
+    assert wire.a.stats.mtu == largest == 1400
 
 
 def test_probes_are_few_and_harmless() -> None:

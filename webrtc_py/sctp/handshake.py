@@ -14,7 +14,7 @@ from enum import Enum
 
 from ..errors import ParseError
 from . import parameter as kind
-from .chunk import FORWARD_TSN, RE_CONFIG, CauseCode, InitChunk
+from .chunk import FORWARD_TSN, PAD, RE_CONFIG, CauseCode, InitChunk
 from .parameter import Parameter
 
 # Valid.Cookie.Life (RFC 9260 section 16), in seconds.
@@ -62,6 +62,8 @@ class Peer:
     forward_tsn: bool = False
     reconfig: bool = False
     zero_checksum: bool = False
+    padding: bool = False
+    """It lists PAD, and with that says that it reads records of any size (see ``path_mtu``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def init_parameters(*, zero_checksum: bool) -> tuple[Parameter, ...]:
     """What our INIT and INIT ACK say: nothing that anybody could stumble over unless it was asked for."""
     parameters = [
         Parameter(kind.FORWARD_TSN_SUPPORTED),
-        Parameter(kind.SUPPORTED_EXTENSIONS, bytes((RE_CONFIG, FORWARD_TSN))),
+        Parameter(kind.SUPPORTED_EXTENSIONS, bytes((RE_CONFIG, FORWARD_TSN, PAD))),
     ]
     if zero_checksum:
         parameters.append(Parameter(kind.ZERO_CHECKSUM_ACCEPTABLE, _ZERO_CHECKSUM_DTLS))
@@ -94,7 +96,7 @@ def read_init(chunk: InitChunk) -> InitContents:
         raise _invalid("no streams in one direction")
     if chunk.a_rwnd < _SMALLEST_WINDOW:
         raise _invalid(f"a receive window of {chunk.a_rwnd} bytes")
-    forward_tsn = reconfig = zero_checksum = False
+    forward_tsn = reconfig = zero_checksum = padding = False
     cookie = None
     unrecognized = []
     for parameter in chunk.parameters:
@@ -102,6 +104,7 @@ def read_init(chunk: InitChunk) -> InitContents:
             forward_tsn = True
         elif parameter.type == kind.SUPPORTED_EXTENSIONS:
             reconfig = RE_CONFIG in parameter.value
+            padding = PAD in parameter.value
         elif parameter.type == kind.ZERO_CHECKSUM_ACCEPTABLE:
             zero_checksum = parameter.value == _ZERO_CHECKSUM_DTLS
         elif parameter.type == kind.HOST_NAME_ADDRESS:
@@ -126,6 +129,7 @@ def read_init(chunk: InitChunk) -> InitContents:
         forward_tsn,
         reconfig,
         zero_checksum,
+        padding,
     )
     return InitContents(peer, cookie, tuple(unrecognized))
 
@@ -150,7 +154,7 @@ class StateCookie:
 
     def serialize(self, key: bytes) -> bytes:
         peer = self.peer
-        flags = peer.forward_tsn | peer.reconfig << 1 | peer.zero_checksum << 2
+        flags = peer.forward_tsn | peer.reconfig << 1 | peer.zero_checksum << 2 | peer.padding << 3
         data = _COOKIE.pack(
             self.created,
             self.local_tag,
@@ -173,7 +177,7 @@ class StateCookie:
         if len(data) != _COOKIE.size or not hmac.compare_digest(mac, _mac(key, data)):
             raise ParseError("the state cookie is not one of ours")
         created, tag, tsn, peer_tag, peer_tsn, a_rwnd, outbound, inbound, flags, tie, peer_tie = _COOKIE.unpack(data)
-        peer = Peer(peer_tag, a_rwnd, outbound, inbound, peer_tsn, bool(flags & 1), bool(flags & 2), bool(flags & 4))
+        peer = Peer(peer_tag, a_rwnd, outbound, inbound, peer_tsn, *(bool(flags & 1 << bit) for bit in range(4)))
         return cls(created, tag, tsn, peer, tie, peer_tie)
 
     def age(self, now: float) -> float:

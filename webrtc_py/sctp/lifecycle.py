@@ -301,6 +301,7 @@ class Lifecycle:
             peer.a_rwnd,
             forward_tsn=peer.forward_tsn,
             zero_checksum=config.zero_checksum and peer.zero_checksum,
+            large_packets=peer.padding,
         )
         self._inbound.reset(peer.initial_tsn, min(peer.outbound_streams, config.streams))
         self._reset = StreamReset(

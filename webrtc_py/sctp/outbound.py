@@ -14,7 +14,7 @@ from .chunk import BEGINNING, DATA, DATA_HEADER, DATA_HEADER_SIZE, END, IMMEDIAT
 from .congestion import CongestionWindow, RoundTripTime
 from .events import AssociationEvent
 from .packet import HEADER_SIZE, HEADER_WORDS, checksum_seed, padded
-from .path_mtu import PathMtu
+from .path_mtu import ETHERNET_PACKET, PathMtu
 from .retransmission import RetransmissionQueue
 from .send_queue import Message, SendQueue
 
@@ -52,6 +52,7 @@ class Outbound:
         "_buffer",
         "_fast_retransmit_due",
         "_forward_tsn_sent",
+        "_largest_packet_size",
         "_last_chunk",
         "_rtt_sent",
         "_rtt_tsn",
@@ -87,7 +88,8 @@ class Outbound:
         self._buffer = buffer
         self._view = memoryview(buffer)
         self._base_packet_size = self.packet_size = packet_size
-        self.path_mtu = PathMtu(packet_size, largest_packet_size)
+        self._largest_packet_size = largest_packet_size
+        self.path_mtu = PathMtu(packet_size, packet_size)
         self.chunk_data = (packet_size - HEADER_SIZE - DATA_HEADER_SIZE) & ~3
         self.queue = SendQueue(emit)
         self.rtx = RetransmissionQueue(initial_tsn)
@@ -110,7 +112,9 @@ class Outbound:
         self._rtt_sent = 0.0
         self.last_sent: float | None = None
 
-    def open(self, addressing: bytes, a_rwnd: int, *, forward_tsn: bool, zero_checksum: bool) -> None:
+    def open(
+        self, addressing: bytes, a_rwnd: int, *, forward_tsn: bool, zero_checksum: bool, large_packets: bool
+    ) -> None:
         """The peer is known: the ports and its tag, its receive window, what it understands."""
         self._addressing = int.from_bytes(addressing, "little")
         self._seed = checksum_seed(addressing)
@@ -119,6 +123,8 @@ class Outbound:
         self.congestion.ssthresh = a_rwnd
         self.forward_tsn = forward_tsn
         self.zero_checksum = zero_checksum
+        largest = self._largest_packet_size if large_packets else min(self._largest_packet_size, ETHERNET_PACKET)
+        self.path_mtu = PathMtu(self._base_packet_size, largest)
 
     @property
     def idle(self) -> bool:

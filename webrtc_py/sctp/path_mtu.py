@@ -4,6 +4,10 @@ A probe is a HEARTBEAT with a PAD chunk (RFC 4820) that fills the packet to the 
 know PAD skips it, as its type's highest bits say, so every peer answers; only the small answer comes back. A probe that
 is lost costs nothing: it counts neither as an error nor as congestion. Large packets are bundles of chunks that each
 fit into the smallest packet, so that going back to that is possible at any time.
+
+What exceeds Ethernet is tried only with a peer that lists PAD among its supported extensions (RFC 5061 section 4.2.7),
+as we do. Others may not read what the path carries: aiortc takes 1500 bytes of a DTLS record at a time and is late by a
+packet for ever after, and most have a buffer of 2 KiB.
 """
 
 from __future__ import annotations
@@ -25,15 +29,18 @@ _SETTLE_TIME = 5.0
 # So many samples of large packets lost in a row, each with a retransmission in a small one that arrived, are no chance.
 _MAX_LOSSES = 3
 
+ETHERNET_PACKET = 1400
+"""An SCTP packet that fits an Ethernet frame below IPv6, UDP, DTLS and a TURN channel."""
+
 _INFO = struct.Struct("!LL")
 
 
 def probe_sizes(base: int, largest: int) -> tuple[int, ...]:
-    """The sizes to try, ascending: Ethernet's below IPv6, DTLS and a TURN channel, then as many full chunks as fit into
-    a jumbo frame and into a DTLS record (16384 bytes). Steps between them would gain less than they cost.
+    """The sizes to try, ascending: Ethernet's, then as many full chunks as fit into a jumbo frame and into a DTLS
+    record (16384 bytes). Steps between them would gain less than they cost.
     """
     chunk = base - HEADER_SIZE
-    sizes = (1400, HEADER_SIZE + 7 * chunk, HEADER_SIZE + 14 * chunk)
+    sizes = (ETHERNET_PACKET, HEADER_SIZE + 7 * chunk, HEADER_SIZE + 14 * chunk)
     return tuple(size for size in sizes if base < size <= largest)
 
 
