@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,14 +16,6 @@ from .chromium import BrowserChannel, BrowserPeer, Chromium, content, summary
 pytestmark = [pytest.mark.interop, pytest.mark.realtime, pytest.mark.needs("chromium")]
 
 SIZES = (0, 1, 1024, 16 * 1024, 64 * 1024, 256 * 1024)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
-    browser = Chromium()
-    browser.start()
-    yield browser
-    browser.stop()
 
 
 @asynccontextmanager

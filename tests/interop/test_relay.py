@@ -20,8 +20,9 @@ from webrtc_py import (
     SettingEngine,
 )
 
-from .chromium import content
+from .chromium import Chromium, content, summary
 from .coturn import PASSWORD, USERNAME, Coturn, coturn
+from .test_chromium import negotiate as negotiate_with_browser
 from .test_coturn import all_deleted
 
 pytestmark = [pytest.mark.interop, pytest.mark.realtime, pytest.mark.needs("coturn")]
@@ -98,6 +99,41 @@ def test_two_connections_that_use_only_relays(server: Coturn, one_way: str, othe
 
 def candidate_lines(sdp: str) -> list[str]:
     return [line for line in sdp.splitlines() if line.startswith("a=candidate:")]
+
+
+@pytest.mark.needs("chromium")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_browser_and_a_connection_that_use_only_relays(chromium: Chromium, transport: str) -> None:
+    """The browser does not look at loopback, so that the server has the host's address too."""
+    host = own_address()
+
+    async def test(server: Coturn) -> None:
+        url = server.url("turn", host, transport)
+        servers = [{"urls": url, "username": USERNAME, "credential": PASSWORD}]
+        browser = await chromium.peer(iceServers=servers, iceTransportPolicy="relay")
+        async with relayed(server, [url]) as connection:
+            here = connection.create_data_channel("relayed")
+            await negotiate_with_browser(browser, connection, browser_offers=False, trickle=True)
+            there = await browser.incoming_channel()
+            await here.opened()
+            here.send(content(True, 200_000))
+            assert await there.received(1) == [summary(content(True, 200_000))]
+            sent = await there.send_content(False, 200_000)
+            assert summary(await here.recv()) == sent
+            pair = await browser.selected_pair()
+            assert [pair[end]["candidateType"] for end in ("local", "remote")] == ["relay", "relay"]
+        await browser.close()
+
+    with coturn(f"--listening-ip={host}", f"--relay-ip={host}") as server:
+        chromium.run(lambda: test(server))
+
+
+def own_address() -> str:
+    """The address that this host would reach others from; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("192.0.2.1", 9))
+        address: str = sock.getsockname()[0]
+        return address
 
 
 async def gather_errors(connection: PeerConnection) -> tuple[list[ICECandidate], list[ICECandidateError]]:
