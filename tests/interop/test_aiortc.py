@@ -54,6 +54,7 @@ async def connected_channels(
     return there, here
 
 
+@pytest.mark.row("X-01", "DCH-02")
 @pytest.mark.parametrize("trickle", [True, False], ids=["trickle", "complete"])
 @both_offer
 def test_messages_of_every_size_both_ways(they_offer: bool, trickle: bool) -> None:

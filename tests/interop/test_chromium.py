@@ -110,6 +110,7 @@ async def exchange_every_size(theirs: BrowserChannel, ours: DataChannel) -> None
     assert await theirs.received(len(messages)) == [summary(message) for message in messages]
 
 
+@pytest.mark.row("X-01", "X-10", "DCH-02")
 @pytest.mark.parametrize("trickle", [True, False], ids=["trickle", "complete"])
 @pytest.mark.parametrize("mdns", [True, False], ids=["mdns", "addresses"])
 @pytest.mark.parametrize("browser_offers", [True, False], ids=["browser offers", "browser answers"])
@@ -289,6 +290,7 @@ def test_several_channels_at_once(chromium: Chromium) -> None:
     chromium.run(test)
 
 
+@pytest.mark.row("DCH-04")
 @pytest.mark.parametrize("browser_closes", [True, False], ids=["browser closes", "webrtc_py closes"])
 @pytest.mark.parametrize("browser_created", [True, False], ids=["browser's channel", "webrtc_py's channel"])
 def test_closing_a_channel(chromium: Chromium, browser_created: bool, browser_closes: bool) -> None:
@@ -355,6 +357,7 @@ def test_webrtc_py_closes_the_connection(chromium: Chromium) -> None:
     chromium.run(test)
 
 
+@pytest.mark.row("SDP-03")
 def test_media_sections_of_the_browsers_offer_are_rejected(chromium: Chromium) -> None:
     """Port 0 for audio and video, which stand first and carry the bundle's tag in the offer; the channel works."""
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -41,12 +44,12 @@ def server() -> Iterator[Coturn]:
         yield one
 
 
-def relayed(server: Coturn, urls: list[str], password: str = PASSWORD) -> PeerConnection:
+def relayed(server: Coturn, urls: list[str], password: str = PASSWORD, username: str = USERNAME) -> PeerConnection:
     settings = SettingEngine()
     settings.set_include_loopback_candidate(True)
     settings.set_turn_tls_context(server.tls_context())
     settings.set_stun_gather_timeout(2.0)
-    configuration = Configuration([ICEServer(urls, USERNAME, password)], ice_transport_policy="relay")
+    configuration = Configuration([ICEServer(urls, username, password)], ice_transport_policy="relay")
     return API(settings).new_peer_connection(configuration)
 
 
@@ -149,6 +152,27 @@ async def gather_errors(connection: PeerConnection) -> tuple[list[ICECandidate],
     return candidates, errors
 
 
+@pytest.mark.row("TRN-13")
+def test_credentials_that_expire() -> None:
+    """A service hands out "expiry:user" and the HMAC of that with the secret it shares with the server."""
+
+    def credentials(expires: float) -> tuple[str, str]:
+        username = f"{expires:.0f}:carol"
+        return username, base64.b64encode(hmac.digest(b"shared", username.encode(), "sha1")).decode()
+
+    async def main(server: Coturn) -> None:
+        for expires, found in ((time.time() + 60, ["relay"]), (time.time() - 60, [])):
+            username, password = credentials(expires)
+            async with relayed(server, [server.url()], password, username) as connection:
+                candidates, errors = await gather_errors(connection)
+                assert [candidate.typ for candidate in candidates] == found
+                assert [error.error_code for error in errors] == ([] if found else [401])
+
+    with coturn("--use-auth-secret", "--static-auth-secret=shared") as server:
+        run_real(main(server))
+
+
+@pytest.mark.row("TRN-02", "TRN-16")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_wrong_password_is_told(server: Coturn, way: str) -> None:
     async def main() -> None:
