@@ -7,7 +7,7 @@ from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sctp.wire import chunks_of
+from tests.sctp.wire import chunks_of, packet_checksum
 from webrtc_py.errors import ParseError
 from webrtc_py.sctp import chunk as c
 from webrtc_py.sctp import parameter as p
@@ -17,7 +17,6 @@ from webrtc_py.sctp.packet import (
     HEADER_SIZE,
     RawChunk,
     build_packet,
-    packet_checksum,
     padded,
     split_chunks,
 )

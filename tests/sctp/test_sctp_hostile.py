@@ -11,12 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sctp.wire import Wire, chunks_of, events_of, make_association, packet_to, sent_by, sent_chunks
+from tests.sctp.wire import (
+    Wire,
+    chunks_of,
+    events_of,
+    make_association,
+    packet_checksum,
+    packet_to,
+    sent_by,
+    sent_chunks,
+)
 from webrtc_py.sctp import chunk as c
 from webrtc_py.sctp.association import Association, AssociationState
 from webrtc_py.sctp.chunk import BEGINNING, END, UNORDERED, CauseCode, DataChunk, ErrorChunk, ForwardTsnChunk, SackChunk
 from webrtc_py.sctp.events import Closed, MessageReceived
-from webrtc_py.sctp.packet import CHUNK_HEADER, build_chunk, build_packet, packet_checksum
+from webrtc_py.sctp.packet import CHUNK_HEADER, build_chunk, build_packet
 from webrtc_py.sctp.parameter import OutgoingResetRequest, Parameter
 from webrtc_py.train import Train
 

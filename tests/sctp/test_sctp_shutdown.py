@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sctp.wire import Wire, chunks_of, events_of, make_association, packet_to, sent_by, sent_chunks
+from tests.sctp.wire import (
+    Wire,
+    chunks_of,
+    events_of,
+    make_association,
+    packet_checksum,
+    packet_to,
+    sent_by,
+    sent_chunks,
+)
 from webrtc_py.errors import InvalidStateError
 from webrtc_py.sctp.association import Association, AssociationState
 from webrtc_py.sctp.chunk import (
@@ -223,7 +232,7 @@ def test_packets_of_somebody_else_are_dropped(wrong: str) -> None:
     if wrong == "checksum":
         packet[8] ^= 1
     else:
-        from webrtc_py.sctp.packet import CHECKSUM, packet_checksum
+        from webrtc_py.sctp.packet import CHECKSUM
 
         packet[{"tag": 7, "source port": 1, "destination port": 3}[wrong]] ^= 1
         CHECKSUM.pack_into(packet, 8, packet_checksum(packet))

@@ -7,10 +7,12 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from crc32c import crc32c
+
 from webrtc_py.sctp.association import Association, AssociationConfig
 from webrtc_py.sctp.chunk import Chunk, parse_chunk
 from webrtc_py.sctp.events import AssociationEvent, MessageReceived
-from webrtc_py.sctp.packet import HEADER_SIZE, HEADER_WORDS, build_packet, packet_checksum, split_chunks
+from webrtc_py.sctp.packet import HEADER_SIZE, HEADER_WORDS, build_packet, checksum_seed, split_chunks
 from webrtc_py.train import Train
 
 
@@ -24,6 +26,12 @@ def make_association(
         cookie_key=key,
         built=bytearray(1 << 17),
     )
+
+
+def packet_checksum(packet: bytes | bytearray | memoryview) -> int:
+    """The checksum that a packet should carry, whatever its checksum field holds."""
+    view = memoryview(packet)
+    return crc32c(view[HEADER_SIZE:], checksum_seed(bytes(view[:8])))
 
 
 def chunks_of(packet: bytes | memoryview) -> list[Chunk]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from ..errors import ParseError
-from .packet import RawChunk, build_chunk, padded
+from .packet import RawChunk, build_chunk
 from .parameter import Parameter, parse_parameters, serialize_parameters
 
 DATA = 0
@@ -466,8 +466,3 @@ def parse_chunk(raw: RawChunk) -> Chunk:
     if parser is None:
         return UnknownChunk(raw.type, raw.flags, bytes(raw.value))
     return parser(raw.flags, raw.value)
-
-
-def chunk_size(data_size: int) -> int:
-    """What a DATA chunk with this much data takes of a packet and of the congestion window, padding included."""
-    return DATA_HEADER_SIZE + padded(data_size)

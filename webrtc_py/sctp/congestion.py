@@ -71,10 +71,6 @@ class CongestionWindow:
         """
         self._acked = 0
 
-    @property
-    def in_slow_start(self) -> bool:
-        return self.cwnd <= self.ssthresh
-
     def grow(self, acked: int, *, all_acked: bool) -> None:
         """``acked`` bytes were newly acknowledged by one SACK (sections 7.2.1 and 7.2.2)."""
         if self.recovery_exit is None:

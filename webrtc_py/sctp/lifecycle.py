@@ -70,17 +70,15 @@ MAY_QUEUE_DATA = frozenset({_S.CLOSED, _S.COOKIE_WAIT, _S.COOKIE_ECHOED, _S.ESTA
 
 
 class Deadline(IntEnum):
-    """What an association waits for."""
+    """What an association waits for; retransmissions of data and of resets have timers of their own."""
 
     INIT = 1
     COOKIE = 2
     SHUTDOWN = 3
-    RETRANSMIT = 4
-    ACKNOWLEDGE = 5
-    HEARTBEAT = 6
-    RECONFIGURE = 7
-    BURST = 8
-    PATH_MTU = 9
+    ACKNOWLEDGE = 4
+    HEARTBEAT = 5
+    BURST = 6
+    PATH_MTU = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +130,6 @@ class Lifecycle:
         self._cookie_echo = b""
         self._attempts = 0
         self._asked_at = 0.0
-        self._shutdown_reply_due = False
 
     def _make_outbound(self, initial_tsn: int) -> Outbound:
         config = self._config

@@ -56,12 +56,6 @@ def checksum_seed(addressing: bytes) -> int:
     return crc32c(addressing + _ZERO_CHECKSUM)
 
 
-def packet_checksum(packet: bytes | bytearray | memoryview) -> int:
-    """The checksum that ``packet`` should carry, whatever its checksum field holds."""
-    view = memoryview(packet)
-    return crc32c(view[HEADER_SIZE:], checksum_seed(bytes(view[:8])))
-
-
 def build_packet(
     source_port: int, destination_port: int, verification_tag: int, chunks: Iterable[bytes], *, checksum: bool = True
 ) -> bytes:

@@ -282,7 +282,7 @@ class Reception(Lifecycle):
         self._inbound.packets_since_sack += 1
         self._data_received(chunk.flags, now)
 
-    def _handle_init(self, chunk: InitChunk, now: float) -> None:
+    def _handle_init_ack(self, chunk: InitChunk, now: float) -> None:
         self._receive_init_ack(chunk, now)
 
     def _handle_sack(self, chunk: SackChunk, now: float) -> None:
@@ -338,7 +338,7 @@ class Reception(Lifecycle):
 
 _HANDLERS: dict[type[Chunk], Callable[..., None]] = {
     DataChunk: Reception._handle_data,
-    InitChunk: Reception._handle_init,
+    InitChunk: Reception._handle_init_ack,
     SackChunk: Reception._handle_sack,
     HeartbeatChunk: Reception._handle_heartbeat,
     AbortChunk: Reception._handle_abort,
