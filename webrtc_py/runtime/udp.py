@@ -232,7 +232,7 @@ class UDPSocket:
         buffer = memoryview(shared.received)
         buffers = [buffer]
         receive = self._sock.recvmsg_into
-        now = shared.loop.time()
+        clock = shared.loop.time
         with shared.step:
             for _ in range(_MAX_RECEIVES):
                 try:
@@ -248,7 +248,8 @@ class UDPSocket:
                 segment_size = _CMSG_INT.unpack(ancillary[0][2])[0] if ancillary else size
                 receiver = self._receiver
                 if receiver is not None:
-                    receiver(Train(buffer[:size], segment_size), self._addresses.from_system(source), now)
+                    # The time of each: what is read last may answer what was sent since the first.
+                    receiver(Train(buffer[:size], segment_size), self._addresses.from_system(source), clock())
                 if self._closed:
                     return
 
