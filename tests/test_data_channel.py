@@ -397,11 +397,17 @@ def test_close_from_inside_a_handler() -> None:
     [
         {"max_retransmits": 1, "max_packet_life_time": 1},
         {"max_retransmits": -1},
+        {"max_retransmits": 1.5},
+        {"max_retransmits": "3"},
+        {"max_packet_life_time": True},
         {"max_packet_life_time": 65536},
         {"negotiated": 65535},
         {"negotiated": -1},
         {"negotiated": True},
         {"negotiated": True, "id": 65535},
+        {"negotiated": 7.0},
+        {"negotiated": "7"},
+        {"protocol": b"x"},
         {"protocol": "\u00fc" * 32768},
         {"no_such_field": 1},
     ],
@@ -424,5 +430,22 @@ def test_a_label_has_a_longest_length_in_octets() -> None:
         DataChannel(RecordingTransport(), "x" * 65535, DataChannelInit())
         with pytest.raises(ArgumentTypeError):
             DataChannel(RecordingTransport(), "\u00fc" * 32768, DataChannelInit())
+
+    run(main())
+
+
+@pytest.mark.parametrize("label", [None, 5, b"label"])
+def test_a_label_is_a_string(label: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(TypeError, match="label is a string"):
+            DataChannel(RecordingTransport(), label, DataChannelInit())
+
+    run(main())
+
+
+def test_lone_surrogates_in_label_and_protocol_are_mended_as_w3c_does() -> None:
+    async def main() -> None:
+        channel = DataChannel(RecordingTransport(), "a\ud800b", DataChannelInit(protocol="\udc00"))
+        assert (channel.label, channel.protocol) == ("a\ufffdb", "\ufffd")
 
     run(main())

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
+from tests.sctp.wire import packet_to
 from tests.support.virtual_loop import run
+from webrtc_py import sctp_transport
 from webrtc_py.data_channel import DataChannel
 from webrtc_py.datachannel import dcep
 from webrtc_py.datachannel.message import PPID
 from webrtc_py.dtls_transport import DTLSTransport
 from webrtc_py.errors import InvalidStateError, OperationError, RTCError
 from webrtc_py.runtime.shared import Shared
+from webrtc_py.sctp.chunk import (
+    BEGINNING,
+    END,
+    AbortChunk,
+    Chunk,
+    DataChunk,
+    ReconfigChunk,
+    ShutdownChunk,
+)
+from webrtc_py.sctp.parameter import AddOutgoingStreamsRequest, OutgoingResetRequest
 from webrtc_py.sctp_transport import SCTPCapabilities, SCTPTransport
 from webrtc_py.setting_engine import SettingEngine
 from webrtc_py.states import DataChannelState, DTLSRole, DTLSTransportState, SCTPTransportState
@@ -250,7 +264,9 @@ def raw_send(transport: SCTPTransport, stream_id: int, ppid: int, data: bytes) -
         (0, PPID.BINARY_PARTIAL, b"partial"),
     ],
 )
-def test_what_a_peer_must_not_say_ends_at_most_its_own_channel(stream_id: int, ppid: int, data: bytes) -> None:
+def test_what_a_peer_must_not_say_ends_at_most_its_own_channel(
+    stream_id: int, ppid: int, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     async def test(pair: Pair) -> None:
         first, _ = await pair.channel()
         assert first.id == 0
@@ -261,6 +277,125 @@ def test_what_a_peer_must_not_say_ends_at_most_its_own_channel(stream_id: int, p
         assert await their_other.recv() == "still here"
         assert len(pair.incoming[1]) == 2
         assert pair.b.state is SCTPTransportState.CONNECTED
+
+    on_pair(test)
+    # A peer can say it as often as it likes.
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def from_peer(pair: Pair, *chunks: Chunk) -> None:
+    """A packet that ``b`` gets as if ``a`` had sent it."""
+    assert pair.b.association is not None
+    pair.wires[1].arrive(bytes(packet_to(pair.b.association, *chunks).data))
+
+
+def data_of_peer(pair: Pair, stream_id: int, ppid: int, data: bytes, *, ahead: int = 1) -> DataChunk:
+    assert pair.b.association is not None
+    tsn = pair.b.association._inbound.cumulative + ahead & 0xFFFFFFFF
+    return DataChunk(BEGINNING | END, tsn, stream_id, 0, ppid, data)
+
+
+def shutdown_of_peer(pair: Pair) -> ShutdownChunk:
+    assert pair.b.association is not None
+    return ShutdownChunk(pair.b.association._outbound.rtx.cumulative & 0xFFFFFFFF)
+
+
+@pytest.mark.row("SCP-28")
+@pytest.mark.parametrize("end", [shutdown_of_peer, lambda pair: AbortChunk(0, ())], ids=["SHUTDOWN", "ABORT"])
+@pytest.mark.parametrize(
+    ("stream_id", "ppid", "data"),
+    [
+        (10, PPID.DCEP, dcep.Open("late").serialize()),
+        (11, PPID.DCEP, dcep.Open("wrong parity").serialize()),
+        (10, PPID.DCEP, b"\x99"),
+        (10, PPID.STRING, b"nobody opened this"),
+        (0, PPID.BINARY_PARTIAL, b"partial"),
+    ],
+)
+def test_what_comes_in_one_packet_with_the_end_needs_no_answer(
+    stream_id: int, ppid: int, data: bytes, end: Callable[[Pair], Chunk]
+) -> None:
+    async def test(pair: Pair) -> None:
+        _, theirs = await pair.channel()
+        from_peer(pair, data_of_peer(pair, stream_id, ppid, data), end(pair))
+        await asyncio.sleep(1)
+        assert pair.b.state is SCTPTransportState.CLOSED
+        assert theirs.ready_state is DataChannelState.CLOSED
+        assert pair.b.channels == []
+
+    on_pair(test)
+
+
+def test_a_reset_in_one_packet_with_the_end() -> None:
+    async def test(pair: Pair) -> None:
+        _, theirs = await pair.channel()
+        association = pair.b.association
+        assert association is not None
+        assert association._reset is not None
+        request = OutgoingResetRequest(association._reset._peer_sequence, 0, association._inbound.cumulative, (0,))
+        from_peer(pair, ReconfigChunk((request.serialize(),)), shutdown_of_peer(pair))
+        assert theirs.ready_state is DataChannelState.CLOSING
+        pair.b.stop()
+        assert theirs.ready_state is DataChannelState.CLOSED
+
+    on_pair(test)
+
+
+def test_while_the_peer_shuts_the_association_down_channels_close_and_none_is_made() -> None:
+    async def test(pair: Pair) -> None:
+        _, theirs = await pair.channel()
+        pair.wires[1].lost = lambda datagram: True
+        theirs.send("the association waits for this to be acknowledged")
+        await asyncio.sleep(0)
+        from_peer(pair, shutdown_of_peer(pair))
+        with pytest.raises(InvalidStateError):
+            theirs.send("too late")
+        with pytest.raises(InvalidStateError):
+            pair.b.create_data_channel("too late")
+        await theirs.close()
+        assert theirs.ready_state is DataChannelState.CLOSING
+        pair.b.stop()
+        assert theirs.ready_state is DataChannelState.CLOSED
+
+    on_pair(test)
+
+
+def test_a_channel_on_a_stream_that_has_no_way_back_is_refused() -> None:
+    """The peer asks for more streams to send on than it takes."""
+
+    async def test(pair: Pair) -> None:
+        pair.start()
+        assert pair.a.association is not None
+        pair.a.association._config = replace(pair.a.association._config, streams=4)
+        pair.connect()
+        _, theirs = await pair.channel()
+        association = pair.b.association
+        assert association is not None
+        assert association._reset is not None
+        assert pair.b.max_channels == 4
+        # What follows is not of pair.a, and would surprise it.
+        pair.wires[1].lost = lambda datagram: True
+        more = AddOutgoingStreamsRequest(association._reset._peer_sequence, 100)
+        from_peer(pair, ReconfigChunk((more.serialize(),)))
+        from_peer(pair, data_of_peer(pair, 50, PPID.DCEP, dcep.Open("x").serialize()))
+        await asyncio.sleep(1)
+        assert pair.incoming[1] == [theirs]
+        assert pair.b.state is SCTPTransportState.CONNECTED
+
+    on_pair(test, connected=False)
+
+
+def test_the_labels_of_a_peers_channels_have_a_largest_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(pair: Pair) -> None:
+        monkeypatch.setattr(sctp_transport, "_MAX_TEXT", 10_000)
+        ours = [pair.a.create_data_channel("x" * 2000, protocol="y" * 2000) for _ in range(4)]
+        await asyncio.sleep(1)
+        assert [channel.ready_state.value for channel in ours] == ["open", "open", "closed", "closed"]
+        await ours[0].close()
+        again = pair.a.create_data_channel("x" * 2000)
+        await asyncio.sleep(1)
+        assert again.ready_state is DataChannelState.OPEN
+        assert len(pair.incoming[1]) == 3
 
     on_pair(test)
 

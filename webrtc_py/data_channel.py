@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from .datachannel import dcep
-from .datachannel.message import encode
+from .datachannel.message import encode, usv_string
 from .datachannel.stream_id import LARGEST_STREAM_ID
 from .errors import (
     ArgumentTypeError,
@@ -58,15 +58,14 @@ class DataChannelInit:
             raise ArgumentTypeError("max_packet_life_time and max_retransmits exclude each other; give one")
         for name in ("max_packet_life_time", "max_retransmits"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= 65535:
-                raise ArgumentTypeError(f"{name} is {value!r}; it is from 0 to 65535")
-        if _utf8_length(self.protocol) > dcep.LARGEST_TEXT:
-            raise ArgumentTypeError(f"protocol is longer than {dcep.LARGEST_TEXT} bytes in UTF-8")
+            if value is not None and not (_is_whole(value) and 0 <= value <= 65535):
+                raise ArgumentTypeError(f"{name} is {value!r}; it is a whole number from 0 to 65535")
+        object.__setattr__(self, "protocol", _text("protocol", self.protocol))
         if self.negotiated is True and self.id is None:
             raise ArgumentTypeError("negotiated=True needs an id; or give the id itself as negotiated")
         stream_id = self.stream_id
-        if stream_id is not None and not 0 <= stream_id <= LARGEST_STREAM_ID:
-            raise ArgumentTypeError(f"the id is {stream_id!r}; it is from 0 to {LARGEST_STREAM_ID}")
+        if stream_id is not None and not (_is_whole(stream_id) and 0 <= stream_id <= LARGEST_STREAM_ID):
+            raise ArgumentTypeError(f"the id is {stream_id!r}; it is a whole number from 0 to {LARGEST_STREAM_ID}")
 
     @property
     def stream_id(self) -> int | None:
@@ -127,10 +126,8 @@ class DataChannel:
         deliver_to_handler: bool = True,
         shared: Shared | None = None,
     ) -> None:
-        if _utf8_length(label) > dcep.LARGEST_TEXT:
-            raise ArgumentTypeError(f"label is longer than {dcep.LARGEST_TEXT} bytes in UTF-8")
         self._transport = transport
-        self._label = label
+        self._label = label = _text("label", label)
         self._init = init
         self._deliver_to_handler = deliver_to_handler
         self._id = init.stream_id
@@ -514,8 +511,18 @@ def make_init(init: DataChannelInit | None, init_fields: dict[str, Any]) -> Data
     return replace(init or DataChannelInit(), **init_fields)
 
 
-def _utf8_length(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _text(name: str, value: object) -> str:
+    """A label or a protocol as DCEP can carry it."""
+    if not isinstance(value, str):
+        raise ArgumentTypeError(f"{name} is a string, not {value!r}")
+    text = usv_string(value)
+    if len(text.encode()) > dcep.LARGEST_TEXT:
+        raise ArgumentTypeError(f"{name} is longer than {dcep.LARGEST_TEXT} bytes in UTF-8")
+    return text
 
 
 def _wake_all(waiters: list[asyncio.Future[None]]) -> None:

@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_SCTP_PORT = 5000
 
+# Characters of labels and protocols that the peer's channels may have together: a peer could otherwise make us hold
+# 64 KiB twice for each of 32 768 channels, which no window limits.
+_MAX_TEXT = 1 << 23
+
 
 @dataclass(frozen=True, slots=True)
 class SCTPCapabilities:
@@ -67,6 +71,8 @@ class SCTPTransport:
         self._unacknowledged: set[int] = set()
         self._reset_by_peer: set[int] = set()
         self._reset_done: set[int] = set()
+        self._text = 0
+        """Characters in the labels and protocols of all channels."""
         self._on_channel: Callable[[DataChannel], None] | None = None
         self.data_channels_opened = 0
         self.data_channels_closed = 0
@@ -142,6 +148,8 @@ class SCTPTransport:
         init = make_init(init, init_fields)
         if self._state is SCTPTransportState.CLOSED:
             raise InvalidStateError("the SCTP transport is closed")
+        if self._association is not None and not self._association.accepts_data:
+            raise InvalidStateError("the SCTP association is being closed")
         stream_id = init.stream_id
         if stream_id is not None and (stream_id in self._ids or stream_id >= self._ids.limit):
             raise OperationError(f"the data channel id {stream_id} is in use, or beyond {self._ids.limit - 1}")
@@ -279,10 +287,12 @@ class SCTPTransport:
         """The peer began anew and knows nothing of the channels that were: they end, and new ones may be opened."""
         self._ids.limit = min(event.outbound_streams, event.inbound_streams, LARGEST_STREAM_ID + 1)
         error = RTCError("sctp-failure", "the peer restarted the SCTP association")
-        logger.warning("%s; %d data channels end with it", error, len(self._channels))
+        logger.info("%s; %d data channels end with it", error, len(self._channels))
         for channel in self.channels:
             self._forget(channel)
             channel.set_closed(error)
+        # The resets that were under way went with the old association.
+        self._ids.clear()
 
     def _open(self, channel: DataChannel) -> None:
         if channel.negotiated:
@@ -316,7 +326,8 @@ class SCTPTransport:
         self.data_channels_opened += 1
 
     def _send_dcep(self, stream_id: int, message: dcep.Open | dcep.Ack) -> None:
-        if self._association is not None:
+        # What arrived just before the peer's SHUTDOWN or ABORT is answered no more.
+        if self._association is not None and self._association.accepts_data:
             now = self._shared.loop.time()
             self._association.send(stream_id, PPID.DCEP, message.serialize(), now, counted=False)
 
@@ -353,7 +364,7 @@ class SCTPTransport:
             message = dcep.parse(data)
         except ParseError as error:
             self.messages_dropped += 1
-            logger.warning("stream %d: %s", stream_id, error)
+            logger.debug("stream %d: %s", stream_id, error)
             if channel is None:
                 self._reset_unused(stream_id)
             return
@@ -361,10 +372,10 @@ class SCTPTransport:
             self._unacknowledged.discard(stream_id)
         elif channel is not None:
             # RFC 8832 section 6: an OPEN on a used stream closes the channel there.
-            logger.warning("%r: the peer opened its stream again", channel)
+            logger.debug("%r: the peer opened its stream again", channel)
             channel.start_closing()
-        elif stream_id % 2 == self._ids.parity or stream_id > LARGEST_STREAM_ID:
-            logger.warning("the peer opened a data channel on stream %d, which is not of its parity", stream_id)
+        elif stream_id % 2 == self._ids.parity or stream_id >= self._ids.limit:
+            logger.debug("the peer opened a data channel on stream %d, which is not one for it", stream_id)
             self._reset_unused(stream_id)
         else:
             self._open_by_peer(stream_id, message)
@@ -372,6 +383,10 @@ class SCTPTransport:
     def _open_by_peer(self, stream_id: int, message: dcep.Open) -> None:
         if stream_id in self._ids:
             # Our side of the stream's last channel is still being reset.
+            self._reset_unused(stream_id)
+            return
+        if self._text + len(message.label) + len(message.protocol) > _MAX_TEXT:
+            logger.debug("the peer's data channels have too much text in their labels and protocols")
             self._reset_unused(stream_id)
             return
         lifetime, retransmits = message.max_packet_life_time, message.max_retransmits
@@ -394,9 +409,11 @@ class SCTPTransport:
         self.data_channels_opened += 1
 
     def _make_channel(self, label: str, init: DataChannelInit) -> DataChannel:
-        return DataChannel(
+        channel = DataChannel(
             self, label, init, deliver_to_handler=not self._settings.detached_data_channels, shared=self._shared
         )
+        self._text += len(channel.label) + len(channel.protocol)
+        return channel
 
     def _reset_unused(self, stream_id: int) -> None:
         if self._association is not None and stream_id not in self._ids:
@@ -437,6 +454,7 @@ class SCTPTransport:
     def _forget(self, channel: DataChannel) -> None:
         if channel in self._without_id:
             self._without_id.remove(channel)
+        self._text -= len(channel.label) + len(channel.protocol)
         stream_id = channel.id
         if stream_id is not None and self._channels.get(stream_id) is channel:
             del self._channels[stream_id]

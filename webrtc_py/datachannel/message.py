@@ -34,12 +34,16 @@ def encode(message: bytes | bytearray | memoryview | str) -> tuple[int, bytes]:
     return (PPID.BINARY, octets) if octets else (PPID.BINARY_EMPTY, _EMPTY)
 
 
+def usv_string(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which UTF-8 cannot carry (W3C's USVString)."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _encode_text(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # A lone surrogate becomes U+FFFD, as W3C's USVString has it.
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        return usv_string(text).encode()
 
 
 def decode(ppid: int, data: bytes) -> bytes | str:

@@ -28,6 +28,11 @@ class StreamIDs:
         self._used.discard(stream_id)
         self._lowest = min(self._lowest, stream_id)
 
+    def clear(self) -> None:
+        """No id is in use any more."""
+        self._used.clear()
+        self._lowest = 0
+
     def allocate(self) -> int | None:
         """Take the lowest free id of our parity; None when all are in use."""
         if self.parity is None:

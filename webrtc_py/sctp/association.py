@@ -115,6 +115,11 @@ class Association(Reception):
             Message(stream, ppid, memoryview(data), ordered, max_retransmits, expires, counted, max(priority, 1))
         )
 
+    @property
+    def accepts_data(self) -> bool:
+        """Whether messages may be queued: until the association is being closed, by either side."""
+        return self._queues_data
+
     def buffered_amount(self, stream_id: int) -> int:
         """Bytes of counted messages on a stream that were not sent for the first time yet."""
         stream = self._outbound.queue.streams.get(stream_id)
@@ -129,10 +134,14 @@ class Association(Reception):
         self._outbound.queue.stream(stream_id).low_threshold = threshold
 
     def reset_streams(self, stream_ids: list[int], now: float) -> None:
-        """Close our direction of these streams once all that is queued on them is sent (RFC 6525)."""
-        if self._reset is None or self._state is not AssociationState.ESTABLISHED:
+        """Close our direction of these streams once all that is queued on them is sent (RFC 6525).
+
+        An association that is being closed ends all its streams anyway. InvalidStateError before it is established.
+        """
+        if self._reset is not None and self._state is AssociationState.ESTABLISHED:
+            self._reset.request(stream_ids)
+        elif self._queues_data:
             raise InvalidStateError("streams are reset on an established association")
-        self._reset.request(stream_ids)
 
     def consumed(self, size: int) -> None:
         """The application took messages of ``size`` bytes in all: the receive window opens by them."""

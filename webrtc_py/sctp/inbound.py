@@ -22,6 +22,9 @@ _MAX_GAP_OFFSET = 0xFFFF
 # messages of a byte each.
 _MESSAGE_OVERHEAD = 64
 
+# The same for fragments that wait for those between them, a share for each run of them: it is what one takes here.
+_RUN_OVERHEAD = 1024
+
 # Duplicates reported in one SACK. They are a hint to the sender, no more (RFC 9260 section 6.2).
 _MAX_DUPLICATES = 16
 
@@ -228,10 +231,11 @@ class Inbound:
         Beyond the window, a chunk that fills a gap is still taken, within reason: a peer that keeps to the window never
         comes near twice of it, and one that does not must not fill the memory.
         """
-        if self._used + size <= self._limit:
+        used = self._used + len(self._by_first) * _RUN_OVERHEAD + size
+        if used <= self._limit:
             return True
         fills_gap = bool(self._gaps) and position < self._gaps[-1][1]
-        return fills_gap and self._used + size <= 2 * self._limit
+        return fills_gap and used <= 2 * self._limit
 
     def _is_in_gaps(self, position: int) -> bool:
         gaps = self._gaps
@@ -457,7 +461,7 @@ class Inbound:
     @property
     def window(self) -> int:
         """What may still arrive, in bytes: the a_rwnd of a SACK."""
-        return max(0, self._limit - self._used)
+        return max(0, self._limit - self._used - len(self._by_first) * _RUN_OVERHEAD)
 
     def take_sack(self, max_size: int) -> SackChunk:
         """A SACK of at most ``max_size`` bytes that says all there is to say; nothing is owed after it."""
