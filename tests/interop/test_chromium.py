@@ -420,7 +420,7 @@ def test_the_paths_agree(chromium: Chromium) -> None:
 
             # The browser's statistics are a snapshot, which may be older than our nomination.
             async with asyncio.timeout(5):
-                while not await agree():
+                while not await agree():  # noqa: ASYNC110 - the browser tells nobody
                     await asyncio.sleep(0.1)
 
     chromium.run(test)
