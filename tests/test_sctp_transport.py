@@ -44,6 +44,8 @@ class Wire:
     def __init__(self, role: DTLSRole) -> None:
         self.role = role
         self.state = DTLSTransportState.NEW
+        self.ice_transport = self
+        self.path_listeners: list[Callable[[], None]] = []
         self.peer: Wire
         self.lost: Callable[[bytes], bool] = lambda datagram: False
         self.sent = 0
@@ -68,6 +70,9 @@ class Wire:
 
     def add_state_listener(self, listener: Callable[[DTLSTransportState], None]) -> None:
         self._listeners.append(listener)
+
+    def add_path_listener(self, listener: Callable[[], None]) -> None:
+        self.path_listeners.append(listener)
 
     def become(self, state: DTLSTransportState) -> None:
         self.state = state
@@ -465,6 +470,27 @@ def test_a_peer_that_disappears_closes_the_channels_in_the_end() -> None:
         await asyncio.sleep(400)
         assert ours.ready_state is DataChannelState.CLOSED
         assert errors[0].error_detail == "sctp-failure"
+
+    on_pair(test)
+
+
+@pytest.mark.row("SCD-04")
+def test_on_another_path_sctp_begins_with_small_packets_and_a_small_window() -> None:
+    async def test(pair: Pair) -> None:
+        ours, theirs = await pair.channel()
+        for _ in range(100):
+            ours.send(bytes(60_000))
+        for _ in range(100):
+            await theirs.recv()
+        assert pair.a.association is not None
+        before = pair.a.association.stats
+        for listener in pair.wires[0].path_listeners:
+            listener()
+        after = pair.a.association.stats
+        assert after.mtu < before.mtu
+        assert after.congestion_window < before.congestion_window
+        ours.send("still here")
+        assert await theirs.recv() == "still here"
 
     on_pair(test)
 

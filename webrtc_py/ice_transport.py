@@ -14,6 +14,7 @@ from .ice.stats import CandidatePairStats
 from .ice_gatherer import ICEGatherer
 from .ice_parameters import ICECandidate, ICECandidatePair, ICEParameters
 from .runtime.event import Event, EventQueue
+from .runtime.network import Address
 from .states import ICERole, ICETransportState
 from .train import Train
 
@@ -31,6 +32,8 @@ class ICETransport(AgentListener):
         self._has_remote_candidate = False
         self._remote_parameters: ICEParameters | None = None
         self._state_listeners: list[Callable[[ICETransportState], None]] = []
+        self._path: tuple[int, Address] | None = None
+        self._path_listeners: list[Callable[[], None]] = []
         self._events = EventQueue("ICE transport")
         self.on_connection_state_change = Event[ICETransportState]("on_connection_state_change", self._events)
         self.on_selected_candidate_pair_change = Event[ICECandidatePair](
@@ -139,12 +142,21 @@ class ICETransport(AgentListener):
         """For the layers above: called at once and in order, before the application's handlers."""
         self._state_listeners.append(listener)
 
+    def add_path_listener(self, listener: Callable[[], None]) -> None:
+        """For the layers above: called when the data takes another path than before."""
+        self._path_listeners.append(listener)
+
     # What the agent tells
 
     def state_changed(self, state: ICETransportState, reason: str) -> None:
         self._follow(state)
 
     def selected_pair_changed(self, pair: CandidatePair) -> None:
+        # A candidate that is now known by another type is still on the same path.
+        before, self._path = self._path, (pair.base_id, pair.destination)
+        if before is not None and before != self._path:
+            for listener in list(self._path_listeners):
+                listener()
         self.on_selected_candidate_pair_change.emit(_pair(pair.local, pair.remote))
 
     def _follow(self, state: ICETransportState) -> None:

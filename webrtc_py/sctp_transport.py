@@ -82,6 +82,7 @@ class SCTPTransport:
         self.on_state_change = Event[SCTPTransportState]("on_state_change", self._events)
         self.on_error = Event[RTCError]("on_error", self._events)
         dtls_transport.add_state_listener(self._dtls_state_changed)
+        dtls_transport.ice_transport.add_path_listener(self._path_changed)
 
     @property
     def transport(self) -> DTLSTransport:
@@ -230,6 +231,11 @@ class SCTPTransport:
             self._close(None)
         elif state is DTLSTransportState.FAILED:
             self._close(RTCError("dtls-failure", "the DTLS transport failed"))
+
+    def _path_changed(self) -> None:
+        """What SCTP learnt of the old path, its packet size for one, may be wrong of the new (RFC 8261 section 6.1)."""
+        if self._association is not None:
+            self._association.set_path_changed(self._shared.loop.time())
 
     def _connect(self) -> None:
         if self._association is None or self._driver is None:
