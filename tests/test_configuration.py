@@ -44,6 +44,9 @@ def test_strings_become_enumerations() -> None:
         ({"ice_servers": [ICEServer("turn:example.org", "u" * 509, "x")]}, InvalidAccessError, "508"),
         ({"ice_servers": [ICEServer("turn:example.org", "u", "x", "oauth")]}, InvalidAccessError, "oauth"),
         ({"ice_servers": ["stun:example.org"]}, TypeError, "stun:example.org"),
+        ({"ice_servers": [ICEServer("turn:example.org", 5, "x")]}, TypeError, "strings"),  # type: ignore[arg-type]
+        ({"ice_servers": [ICEServer("turn:example.org", "u", b"x")]}, TypeError, "strings"),  # type: ignore[arg-type]
+        ({"certificates": ["a certificate"]}, TypeError, "a certificate"),
         ({"ice_transport_policy": "public"}, ValueError, "nohost"),
         ({"bundle_policy": "none"}, ValueError, "max-compat"),
         ({"rtcp_mux_policy": "negotiate"}, ValueError, "require"),

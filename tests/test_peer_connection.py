@@ -365,6 +365,10 @@ def test_get_and_set_configuration() -> None:
                 pc.set_configuration(Configuration(bundle_policy="max-bundle"))
             with pytest.raises(URLSyntaxError):
                 pc.set_configuration(Configuration([ICEServer("nothing")]))
+            with pytest.raises(TypeError, match="is a Configuration"):
+                pc.set_configuration({"iceServers": []})  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match="is a Configuration"):
+                PeerConnection({"iceServers": []})  # type: ignore[arg-type]
 
     run(main())
 

@@ -48,6 +48,8 @@ class Configuration:
             raise ArgumentTypeError(f"peer_identity is a string, not {self.peer_identity!r}")
         now = datetime.datetime.now(datetime.UTC)
         for certificate in self.certificates:
+            if not isinstance(certificate, Certificate):
+                raise ArgumentTypeError(f"certificates is a list of Certificate, with {certificate!r} in it")
             if certificate.expires <= now:
                 raise InvalidAccessError(f"{certificate!r} expired at {certificate.expires}")
         return Configuration(
@@ -102,6 +104,8 @@ class AnswerOptions:
 def _checked_server(server: ICEServer) -> ICEServer:
     if not isinstance(server, ICEServer):
         raise ArgumentTypeError(f"ice_servers is a list of ICEServer, with {server!r} in it")
+    if not isinstance(server.username, str) or not isinstance(server.credential, str):
+        raise ArgumentTypeError(f"the username and the credential of {server.urls!r} are strings")
     if any(url.is_turn for url in server.parse_urls()):
         for name, text in (("username", server.username), ("credential", server.credential)):
             if len(text.encode()) > _LONGEST_TURN_TEXT:

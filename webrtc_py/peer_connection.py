@@ -85,7 +85,7 @@ class PeerConnection:
 
     def __init__(self, configuration: Configuration | None = None, *, api: HasSettings | None = None) -> None:
         """Raises URLSyntaxError, InvalidAccessError, ValueError or TypeError for a configuration it cannot use."""
-        self._configuration = (configuration or Configuration()).checked()
+        self._configuration = _checked(configuration or Configuration())
         self._settings = api.setting_engine if api is not None else SettingEngine()
         self._logger = self._settings.logger or logger
         # RFC 8827 section 6.5: a fresh one unless the application wants to be known again.
@@ -262,7 +262,7 @@ class PeerConnection:
         Raises what the constructor raises, and InvalidModificationError for what was fixed by then.
         """
         self._check_open()
-        new = configuration.checked()
+        new = _checked(configuration)
         has_local_description = self._negotiation.state.local is not None
         self._configuration.check_change(new, has_local_description=has_local_description)
         new.certificates = self._configuration.certificates
@@ -527,6 +527,12 @@ class PeerConnection:
         if description is None:
             return None
         return SessionDescription(description.type, description.text_with(self._transport.describe()))
+
+
+def _checked(configuration: Configuration) -> Configuration:
+    if not isinstance(configuration, Configuration):
+        raise ArgumentTypeError(f"configuration is a Configuration, not {configuration!r}")
+    return configuration.checked()
 
 
 def _remote(description: RemoteDescription | None) -> SessionDescription | None:

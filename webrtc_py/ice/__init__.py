@@ -18,6 +18,7 @@ The package stands alone::
 
 from __future__ import annotations
 
+from ..states import ICETransportState as ConnectionState
 from .agent import Agent
 from .agent_options import AgentOptions
 from .candidate import Candidate, UnsupportedCandidateError, unmarshal_candidate
@@ -34,6 +35,7 @@ __all__ = [
     "Candidate",
     "CandidatePairStats",
     "Conn",
+    "ConnectionState",
     "GatheringError",
     "ServerURL",
     "UnsupportedCandidateError",
