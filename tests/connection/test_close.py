@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.connections import Call
+from tests.support.connections import Call, Peer
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import DROP, Packet, Verdict, VirtualNetwork
 from tests.support.virtual_turn import TURNServer
@@ -217,5 +217,30 @@ def test_many_connections_one_after_the_other_leave_nothing() -> None:
                 near, far = await call.connect()
                 near.send("hello")
                 assert await far.recv() == "hello"
+
+    run(main())
+
+
+@pytest.mark.row("TRN-03")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_no_allocation_is_left_whenever_gathering_is_broken_off(transport: str) -> None:
+    """The moment of the close goes through all of the conversation with a server that is 50 ms away."""
+
+    async def close_after(delay: float) -> TURNServer:
+        network = VirtualNetwork(seed=3, delay=0.05)
+        turn = network.turn_server("turn.example", "192.0.2.4")
+        server = ICEServer(f"turn:turn.example?transport={transport}", username="user", credential="secret")
+        peer = Peer(network.host("alice", "192.0.2.101"), Configuration([server]))
+        peer.pc.create_data_channel("test")
+        await peer.pc.set_local_description()
+        await asyncio.sleep(delay)
+        await close_in_time(peer.pc)
+        await asyncio.sleep(SOON)
+        return turn
+
+    async def main() -> None:
+        for step in range(60):
+            turn = await close_after(step * 0.01)
+            assert turn.allocations == 0, f"closed after {step * 0.01:.2f} s"
 
     run(main())
