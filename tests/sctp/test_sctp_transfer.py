@@ -9,7 +9,7 @@ import pytest
 
 from tests.sctp.wire import Wire, chunks_of, events_of, make_association, packet_to, sent_by, sent_chunks
 from webrtc_py.errors import InvalidAccessError, InvalidStateError
-from webrtc_py.sctp.association import HEARTBEAT_INTERVAL, Association, AssociationState
+from webrtc_py.sctp.association import HEARTBEAT_INTERVAL, MAX_BURST, Association, AssociationState
 from webrtc_py.sctp.chunk import (
     BEGINNING,
     END,
@@ -184,7 +184,7 @@ def test_the_next_message_begins_in_what_is_left_of_a_packet() -> None:
     trains = [(train.segment_size, len(train)) for train in wire.a.datagrams_to_send(wire.now)]
     # All packets but the last are full, so that the trains are as long as they may be.
     assert trains[0] == (1148, 54)
-    assert sum(count for _, count in trains) == 64
+    assert sum(count for _, count in trains) == 118
 
 
 def test_messages_that_fit_into_a_packet_are_not_divided() -> None:
@@ -400,13 +400,13 @@ def test_a_lost_window_update_does_not_stall() -> None:
 def test_a_burst_is_bounded_and_goes_on_a_moment_later() -> None:
     wire = connected()
     wire.a._outbound.congestion.cwnd = 1 << 20
-    wire.a.send(0, 53, bytes(200_000), wire.now)
-    assert len(sent_by(wire.a, wire.now)) == 64
+    wire.a.send(0, 53, bytes(700_000), wire.now)
+    assert len(sent_by(wire.a, wire.now)) == MAX_BURST // 1148
     due = wire.a.next_timeout()
     assert due is not None
     assert wire.now < due < wire.now + 0.01
     wire.a.handle_timeout(due)
-    assert len(sent_by(wire.a, due)) == 64
+    assert len(sent_by(wire.a, due)) == MAX_BURST // 1148
 
 
 # Congestion control.

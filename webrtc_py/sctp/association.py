@@ -31,11 +31,10 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_INTERVAL = 30.0
 
 # RFC 9260 section 6.1 D recommends Max.Burst, 4 packets, against floods after the window opened by much at once. It
-# dates from before segmentation offload: a train is the unit in which the layers below send, and the smallest burst
-# that is not a waste. What the windows allow beyond it goes out a moment later, or with the next SACK.
-MAX_BURST = MAX_TRAIN_SEGMENTS
-# For large packets: what a socket's receive buffer can be trusted to hold.
-_MAX_BURST_BYTES = 1 << 18
+# dates from before segmentation offload, where a train is the smallest send that is not a waste. Here it is four of the
+# longest, in bytes: a socket's receive buffer holds that, and the next is under way while the peer works on the last.
+# What the windows allow beyond it goes out a moment later, or with the next SACK.
+MAX_BURST = 1 << 18
 _BURST_PAUSE = 0.001
 
 # Control chunks that take more than this go out in packets of their own: data would hardly fit beside them.
@@ -259,7 +258,7 @@ class Association(Reception):
 
     def _data_trains(self, now: float) -> Iterator[Train]:
         outbound, rtx = self._outbound, self._outbound.rtx
-        budget = min(MAX_BURST, max(1, _MAX_BURST_BYTES // outbound.packet_size))
+        budget = MAX_BURST // outbound.packet_size
         while budget > 0:
             chunks = self._take_control(now)
             prefix = b"".join(chunks)
