@@ -299,14 +299,17 @@ def test_a_coroutine_handler_takes_one_message_at_a_time() -> None:
     on_channel(test)
 
 
-def test_a_handler_that_raises_loses_only_its_message(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+def test_a_handler_that_raises_loses_only_its_message(
+    caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
     async def test(channel: DataChannel, transport: RecordingTransport) -> None:
         seen: list[bytes | str] = []
 
         @channel.on_message
         def handler(message: bytes | str) -> None:
             seen.append(message)
-            raise ValueError("no")
+            raise error("no")
 
         channel.message_received("a", 1)
         channel.message_received("b", 1)
@@ -315,10 +318,11 @@ def test_a_handler_that_raises_loses_only_its_message(caplog: pytest.LogCaptureF
         @channel.on_message
         async def coroutine(message: bytes | str) -> None:
             seen.append(message)
-            raise ValueError("no")
+            raise error("no")
 
-        channel.message_received("c", 1)
-        channel.message_received("d", 1)
+        with channel._shared.step:
+            channel.message_received("c", 1)
+            channel.message_received("d", 1)
         await turns()
         assert seen == ["a", "b", "c", "d"]
         assert channel.ready_state is DataChannelState.OPEN

@@ -21,7 +21,7 @@ from .errors import (
     OperationError,
     RTCError,
 )
-from .runtime.event import Event, EventQueue, OnceEvent
+from .runtime.event import Event, EventQueue, OnceEvent, is_cancelled
 from .runtime.shared import Shared
 from .states import DataChannelState
 
@@ -431,7 +431,9 @@ class DataChannel:
         while running is not None:
             try:
                 await running
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                if is_cancelled():
+                    raise
                 logger.exception("%r: the on_message handler raised", self)
             running, left = self._deliver_until_waiting(left)
 
@@ -449,7 +451,7 @@ class DataChannel:
             left -= 1
             try:
                 result = handler(message)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 logger.exception("%r: the on_message handler raised", self)
             else:
                 if result is not None and inspect.isawaitable(result):

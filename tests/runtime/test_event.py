@@ -80,7 +80,10 @@ def test_the_next_event_of_an_object_waits_for_a_coroutine_handler() -> None:
     run(main())
 
 
-def test_what_a_handler_raises_is_logged_and_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+def test_what_a_handler_raises_is_logged_and_changes_nothing(
+    caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
     async def main() -> None:
         on_number = Event[int]("on_number", EventQueue("thing 7"))
         seen: list[int] = []
@@ -88,7 +91,7 @@ def test_what_a_handler_raises_is_logged_and_changes_nothing(caplog: pytest.LogC
         @on_number
         def handler(number: int) -> None:
             seen.append(number)
-            raise ZeroDivisionError(f"in {number}")
+            raise error(f"in {number}")
 
         on_number.emit(1)
         on_number.emit(2)
@@ -97,7 +100,7 @@ def test_what_a_handler_raises_is_logged_and_changes_nothing(caplog: pytest.LogC
         @on_number
         async def coroutine(number: int) -> None:
             seen.append(number)
-            raise ZeroDivisionError(f"in {number}")
+            raise error(f"in {number}")
 
         on_number.emit(3)
         on_number.emit(4)

@@ -79,7 +79,7 @@ class EventQueue:
                 continue
             try:
                 result = handler(*args)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
                 logger.exception("%s: the %s handler raised", self._owner, name)
                 continue
             if result is not None and inspect.isawaitable(result):
@@ -88,13 +88,21 @@ class EventQueue:
     async def _wait(self, name: str, result: Awaitable[object]) -> None:
         try:
             await result
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if is_cancelled():
+                raise
             logger.exception("%s: the %s handler raised", self._owner, name)
         finally:
             self._task = None
             if self._queue and not self._drain_posted:
                 self._drain_posted = True
                 self._shared.step.post(self._drain)
+
+
+def is_cancelled() -> bool:
+    """Whether the running task is cancelled itself, and not only something that its handler waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Event(Generic[*Args]):
