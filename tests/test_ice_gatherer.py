@@ -188,6 +188,7 @@ def test_a_candidate_and_its_text() -> None:
         "sdpMLineIndex": 0,
         "usernameFragment": "abcd",
     }
+    assert ICECandidate.from_json(candidate.to_json()) == candidate
     assert str(candidate) == "host udp 192.0.2.1:5000"
 
 

@@ -142,6 +142,11 @@ class ICECandidate:
         """Read the attribute's text. Raises SDPSyntaxError."""
         return cls.from_candidate(unmarshal_candidate(init.candidate), init.sdp_mid, init.sdp_mline_index)
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ICECandidate:
+        """Take what :meth:`to_json` or a browser gave. ArgumentTypeError for a wrong member, SDPSyntaxError."""
+        return cls.from_init(ICECandidateInit.from_json(value))
+
     def to_candidate(self) -> Candidate:
         return Candidate(
             foundation=self.foundation,
