@@ -378,6 +378,9 @@ def test_a_channel_on_a_stream_that_has_no_way_back_is_refused() -> None:
         assert association is not None
         assert association._reset is not None
         assert pair.b.max_channels == 4
+        assert [pair.b.create_data_channel("x").id for _ in range(2)] == [1, 3]
+        with pytest.raises(OperationError, match="every second of 4"):
+            pair.b.create_data_channel("x")
         # What follows is not of pair.a, and would surprise it.
         pair.wires[1].lost = lambda datagram: True
         more = AddOutgoingStreamsRequest(association._reset._peer_sequence, 100)

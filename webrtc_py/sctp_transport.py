@@ -145,7 +145,10 @@ class SCTPTransport:
             self._connect()
 
     def create_data_channel(self, label: str, init: DataChannelInit | None = None, **init_fields: Any) -> DataChannel:
-        """A channel that opens as soon as the association is up. OperationError when its id is in use."""
+        """A channel that opens as soon as the association is up.
+
+        OperationError when its id is in use, or once connected, when all are.
+        """
         init = make_init(init, init_fields)
         if self._state is SCTPTransportState.CLOSED:
             raise InvalidStateError("the SCTP transport is closed")
@@ -154,6 +157,8 @@ class SCTPTransport:
         stream_id = init.stream_id
         if stream_id is not None and (stream_id in self._ids or stream_id >= self._ids.limit):
             raise OperationError(f"the data channel id {stream_id} is in use, or beyond {self._ids.limit - 1}")
+        if stream_id is None and self._state is SCTPTransportState.CONNECTED and self._ids.free() is None:
+            raise OperationError(f"all of our streams, every second of {self._ids.limit}, are in use")
         channel = self._make_channel(label, init)
         if stream_id is not None:
             self._ids.reserve(stream_id)

@@ -35,12 +35,18 @@ class StreamIDs:
 
     def allocate(self) -> int | None:
         """Take the lowest free id of our parity; None when all are in use."""
+        stream_id = self.free()
+        if stream_id is not None:
+            self._used.add(stream_id)
+            self._lowest = stream_id
+        return stream_id
+
+    def free(self) -> int | None:
+        """The id that :meth:`allocate` would take."""
         if self.parity is None:
             raise AssertionError("ids are given out only once the DTLS role is known")
         start = self._lowest + (self._lowest + self.parity) % 2
         for stream_id in range(start, min(self.limit, LARGEST_STREAM_ID + 1), 2):
             if stream_id not in self._used:
-                self._used.add(stream_id)
-                self._lowest = stream_id
                 return stream_id
         return None
