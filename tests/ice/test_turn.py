@@ -332,10 +332,29 @@ def test_close_while_the_allocation_is_on_its_way_deletes_it_too() -> None:
     answer = exchange.server.receive(signed)[0]
     assert exchange.server.allocated
     exchange.client.close(exchange.now)
+    # A Refresh that was sent now could overtake the Allocate inside the server, and find nothing to delete.
+    assert exchange.client.datagrams_to_send(exchange.now) == []
     exchange.client.receive(answer, exchange.now)
     exchange.flush()
     assert not exchange.server.allocated
     assert exchange.events == [Closed()]
+
+
+def test_close_while_an_allocation_is_refused_ends_with_the_refusal() -> None:
+    exchange = Exchange()
+    exchange.client.allocate(exchange.now)
+    [unsigned] = exchange.client.datagrams_to_send(exchange.now)
+    challenge = exchange.server.receive(unsigned)[0]
+    exchange.client.receive(challenge, exchange.now)
+    [signed] = exchange.client.datagrams_to_send(exchange.now)
+    exchange.client.close(exchange.now)
+    # A stale nonce now is no reason to ask again.
+    asked = stun.parse_message(challenge)
+    asked.attributes.pop("FINGERPRINT", None)
+    refusal = stun.Message(asked.message_method, asked.message_class, signed[8:20], asked.attributes)
+    exchange.client.receive(bytes(refusal), exchange.now)
+    assert exchange.client.datagrams_to_send(exchange.now) == []
+    assert exchange.client.events() == [Closed()]
 
 
 @pytest.mark.row("TRN-03")

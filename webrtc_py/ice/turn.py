@@ -202,20 +202,28 @@ class TurnClient:
         """Delete the allocation. :class:`Closed` follows within a second."""
         if self._state in (_State.CLOSING, _State.CLOSED):
             return
-        # An Allocate that is on its way may yet succeed: the server reads the Refresh after it.
-        may_exist = self._state is _State.ALLOCATED or (
-            self._state is _State.ALLOCATING and self._credential.key is not None
-        )
+        allocate = next(iter(self._requests.values()), None) if self._state is _State.ALLOCATING else None
+        has_allocation = self._state is _State.ALLOCATED
         self._drop_everything()
-        if not may_exist:
-            self._on_closed(now)
-            return
         self._state = _State.CLOSING
+        if has_allocation:
+            self._delete_allocation(now)
+        elif allocate is not None and allocate.key is not None:
+            # It may yet succeed, and some servers answer a Refresh that follows it first: with 437, and are then left
+            # with the allocation.
+            allocate.attempts = _MAX_ATTEMPTS
+            allocate.on_success = lambda response, now: self._delete_allocation(now)
+            allocate.on_error = lambda refusal, now: self._on_closed()
+            self._requests[allocate.data[8:20]] = allocate
+        else:
+            self._on_closed()
+
+    def _delete_allocation(self, now: float) -> None:
         self._request(
             stun.Method.REFRESH,
             {"LIFETIME": 0},
-            lambda response, now: self._on_closed(now),
-            lambda refusal, now: self._on_closed(now),
+            lambda response, now: self._on_closed(),
+            lambda refusal, now: self._on_closed(),
             now,
             _CLOSE_TIMEOUT,
         )
@@ -422,7 +430,7 @@ class TurnClient:
         self._state = _State.CLOSED
         self._events.append(AllocationFailed(refusal.error_code, refusal.reason, refusal.alternate))
 
-    def _on_closed(self, now: float) -> None:
+    def _on_closed(self) -> None:
         self._drop_everything()
         self._state = _State.CLOSED
         self._events.append(Closed())
