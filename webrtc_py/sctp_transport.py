@@ -53,7 +53,8 @@ class SCTPCapabilities:
 class SCTPTransport:
     """Starts when both the descriptions and DTLS are there; both ends then open the association (RFC 8841 section 9.3).
 
-    Events: ``on_state_change(SCTPTransportState)``, ``on_error(RTCError)``.
+    Events: ``on_state_change(SCTPTransportState)``, ``on_error(RTCError)``, ``on_data_channel(DataChannel)`` for each
+    channel that the peer opens.
     """
 
     def __init__(self, dtls_transport: DTLSTransport, setting_engine: SettingEngine | None = None) -> None:
@@ -81,6 +82,7 @@ class SCTPTransport:
         self._events = EventQueue("SCTP transport", self._shared)
         self.on_state_change = Event[SCTPTransportState]("on_state_change", self._events)
         self.on_error = Event[RTCError]("on_error", self._events)
+        self.on_data_channel = Event[DataChannel]("on_data_channel", self._events)
         dtls_transport.add_state_listener(self._dtls_state_changed)
         dtls_transport.ice_transport.add_path_listener(self._path_changed)
 
@@ -113,7 +115,7 @@ class SCTPTransport:
         return [*self._channels.values(), *self._without_id]
 
     def set_listener(self, on_channel: Callable[[DataChannel], None]) -> None:
-        """Who is told of each channel that the peer opens, before the channel's own events."""
+        """For the peer connection: who is told of each channel that the peer opens, before the channel's own events."""
         self._on_channel = on_channel
 
     def start(
@@ -416,6 +418,7 @@ class SCTPTransport:
         self._post_flush()
         if self._on_channel is not None:
             self._on_channel(channel)
+        self.on_data_channel.emit(channel)
         channel.set_open()
         self.data_channels_opened += 1
 
