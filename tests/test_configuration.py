@@ -109,3 +109,9 @@ def test_a_description_and_its_json() -> None:
         SessionDescription("offer", 5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="mapping"):
         SessionDescription.from_json("offer")  # type: ignore[arg-type]
+
+
+@pytest.mark.row("WPC-09")
+def test_a_policy_that_does_not_exist_is_refused_where_it_is_written() -> None:
+    with pytest.raises(ValueError, match="'relays' is not a ICETransportPolicy; it is one of 'all', 'relay', 'nohost'"):
+        Configuration(ice_transport_policy="relays")

@@ -18,7 +18,7 @@ _LARGEST_POOL = 255
 
 @dataclass(slots=True)
 class Configuration:
-    """W3C's RTCConfiguration. Enumerations take their strings too.
+    """W3C's RTCConfiguration. Enumerations take their strings too; a wrong one is a ValueError with the right ones.
 
     ``ice_servers`` are tried all and in parallel. ``certificates`` are for an identity that outlives the connection;
     without any, each connection makes a fresh one. ``ice_candidate_pool_size`` above 0 gathers before the first
@@ -32,6 +32,11 @@ class Configuration:
     certificates: Sequence[Certificate] = ()
     ice_candidate_pool_size: int = 0
     peer_identity: str = ""
+
+    def __post_init__(self) -> None:
+        self.ice_transport_policy = ICETransportPolicy(self.ice_transport_policy)
+        self.bundle_policy = BundlePolicy(self.bundle_policy)
+        self.rtcp_mux_policy = RTCPMuxPolicy(self.rtcp_mux_policy)
 
     def checked(self) -> Configuration:
         """A copy with every value understood.
@@ -54,9 +59,9 @@ class Configuration:
                 raise InvalidAccessError(f"{certificate!r} expired at {certificate.expires}")
         return Configuration(
             [_checked_server(server) for server in self.ice_servers],
-            ICETransportPolicy(self.ice_transport_policy),
-            BundlePolicy(self.bundle_policy),
-            RTCPMuxPolicy(self.rtcp_mux_policy),
+            self.ice_transport_policy,
+            self.bundle_policy,
+            self.rtcp_mux_policy,
             list(self.certificates),
             size,
             self.peer_identity,
