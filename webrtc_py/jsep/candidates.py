@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import OperationError
 from .description import RemoteDescription
-from .remote import is_live, transport_of
+from .sections import Sections
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +43,27 @@ def sections_for(description: RemoteDescription, candidate: TrickledCandidate) -
     Raises OperationError when there is no such section, or when it belongs to another generation of credentials.
     """
     session = description.session
-    live = {index: transport_of(session, media) for index, media in enumerate(session.media) if is_live(session, media)}
+    sections = Sections(session)
+    named = list(range(len(session.media)))
     if candidate.mid is not None:
         mids = [media.mid for media in session.media]
         if candidate.mid not in mids:
             raise OperationError(f"no section has the candidate's mid {candidate.mid!r}; the mids are {mids}")
-        live = {index: transport for index, transport in live.items() if mids[index] == candidate.mid}
+        named = [mids.index(candidate.mid)]
     elif candidate.mline_index is not None:
-        if candidate.mline_index >= len(session.media):
+        if candidate.mline_index not in named:
             raise OperationError(
                 f"the candidate's section index is {candidate.mline_index}, the description has {len(session.media)}"
             )
-        live = {index: transport for index, transport in live.items() if index == candidate.mline_index}
+        named = [candidate.mline_index]
+    live = [index for index in named if sections.is_live(session.media[index])]
     if candidate.ufrag is None:
         return frozenset(live)
-    ufrags = {transport.ice_ufrag for transport in live.values()}
-    if live and candidate.ufrag not in ufrags:
-        raise OperationError(
-            f"the candidate belongs to ufrag {candidate.ufrag!r}, the description has {sorted(map(str, ufrags))}"
-        )
-    return frozenset(index for index, transport in live.items() if transport.ice_ufrag == candidate.ufrag)
+    ufrags = {index: sections.transport_of(session.media[index]).ice_ufrag for index in live}
+    if live and candidate.ufrag not in ufrags.values():
+        known = sorted(map(str, set(ufrags.values())))
+        raise OperationError(f"the candidate belongs to ufrag {candidate.ufrag!r}, the description has {known}")
+    return frozenset(index for index, ufrag in ufrags.items() if ufrag == candidate.ufrag)
 
 
 def with_candidate(

@@ -88,9 +88,9 @@ class RemoteDescription:
         return replace(self, ended=self.ended | indexes)
 
     def candidates_of(self, indexes: frozenset[int]) -> tuple[str, ...]:
-        """All candidates of these sections: the description's own, then the trickled ones."""
+        """The candidates of these sections: the description's own, then the trickled ones; no more than are kept."""
         own = [line for index in sorted(indexes) for line in self.session.media[index].candidates]
-        return (*own, *(line for index, line in self.trickled if index in indexes))
+        return (*own, *(line for index, line in self.trickled if index in indexes))[:MAX_REMOTE_CANDIDATES]
 
     def text_with_trickled(self) -> str:
         if not self.trickled and not self.ended:

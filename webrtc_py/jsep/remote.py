@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from ..dtls.fingerprint import Fingerprint, strongest
 from ..errors import InvalidAccessError, NotSupportedError
-from ..sdp import Group, Media, Session, Setup, TransportDescription
+from ..sdp import Media, Session, Setup, TransportDescription
 from ..states import BundlePolicy, DTLSRole, ICERole
+from .sections import Sections
 
 CandidateCheck = Callable[[str], object]
 """Raises SDPSyntaxError for a candidate that is none (the ice package reads them)."""
@@ -50,13 +51,14 @@ def read_offer(
 
     Raises SDPSyntaxError, InvalidAccessError, or NotSupportedError for an ICE restart.
     """
-    _check_sections(session, check_candidate, answer=False)
+    sections = Sections(session)
+    _check_sections(session, sections, check_candidate, answer=False)
     for index, media in enumerate(session.media):
-        if not media.is_data_channel or not is_live(session, media) or media.sctp_port == 0:
+        if not media.is_data_channel or not sections.is_live(media) or media.sctp_port == 0:
             continue
-        if policy is BundlePolicy.MAX_BUNDLE and index and not _bundled_together(session, media, session.media[0]):
+        if policy is BundlePolicy.MAX_BUNDLE and index and not sections.are_bundled(media, session.media[0]):
             continue
-        data = _read_data(session, index)
+        data = _read_data(session, sections, index)
         if agreed is not None:
             _check_continued(data, agreed)
             _check_role(data, agreed)
@@ -69,44 +71,18 @@ def read_answer(
 ) -> DataSection | None:
     """The data section that the peer accepted; None when our offer had none, or the peer rejects it."""
     _check_matches(session, offer)
-    _check_sections(session, check_candidate, answer=True)
+    sections = Sections(session)
+    _check_sections(session, sections, check_candidate, answer=True)
     for index, (media, offered) in enumerate(zip(session.media, offer.media, strict=True)):
-        if offered.rejected and is_live(session, media):
+        if offered.rejected and sections.is_live(media):
             raise InvalidAccessError(f"{_name(media, index)} is accepted in the answer, but its offer was not live")
-        if media.is_data_channel and is_live(session, media) and media.sctp_port != 0:
-            data = _read_data(session, index)
+        if media.is_data_channel and sections.is_live(media) and media.sctp_port != 0:
+            data = _read_data(session, sections, index)
             if agreed is not None:
                 # A role that differs from the one in use is left alone: some answerers always write "active".
                 _check_continued(data, agreed)
             return data
     return None
-
-
-def is_live(session: Session, media: Media) -> bool:
-    """Whether a section is in use: not with port 0, unless it is bundle-only in a group (RFC 9143 section 7.2)."""
-    return media.port != 0 or (media.bundle_only and _bundle_of(session, media) is not None)
-
-
-def _bundle_of(session: Session, media: Media) -> Group | None:
-    return next((group for group in session.bundle_groups if media.mid in group.mids), None)
-
-
-def _bundled_together(session: Session, one: Media, other: Media) -> bool:
-    group = _bundle_of(session, one)
-    return group is not None and other.mid in group.mids
-
-
-def transport_of(session: Session, media: Media) -> TransportDescription:
-    """A section's own transport, or that of the section it is bundled into (RFC 9143 section 7.1.3)."""
-    own = TransportDescription.read(session, media)
-    group = _bundle_of(session, media)
-    if own.ice_ufrag is not None or group is None:
-        return own
-    for mid in group.mids:
-        tagged = session.find_media(mid)
-        if tagged is not None and tagged.ice_ufrag is not None:
-            return TransportDescription.read(session, tagged)
-    return own
 
 
 def _name(media: Media, index: int) -> str:
@@ -132,21 +108,22 @@ def _check_matches(answer: Session, offer: Session) -> None:
                 raise InvalidAccessError(f"the answer bundles mid {mid!r}, which the offer does not bundle")
 
 
-def _check_sections(session: Session, check_candidate: CandidateCheck, *, answer: bool) -> None:
+def _check_sections(session: Session, sections: Sections, check_candidate: CandidateCheck, *, answer: bool) -> None:
+    mids = {media.mid for media in session.media}
     for group in session.bundle_groups:
         for mid in group.mids:
-            if session.find_media(mid) is None:
+            if mid not in mids:
                 raise InvalidAccessError(f"mid {mid!r} is bundled, and no section has it")
     for index, media in enumerate(session.media):
         for candidate in media.candidates:
             check_candidate(candidate)
-        if is_live(session, media):
-            _check_live(session, media, _name(media, index), answer=answer)
+        if sections.is_live(media):
+            _check_live(sections, media, _name(media, index), answer=answer)
 
 
-def _check_live(session: Session, media: Media, name: str, *, answer: bool) -> None:
+def _check_live(sections: Sections, media: Media, name: str, *, answer: bool) -> None:
     """The features that nobody may go without (RFC 8829 sections 5.1.1 and 5.8.3)."""
-    transport = transport_of(session, media)
+    transport = sections.transport_of(media)
     if transport.ice_ufrag is None or transport.ice_pwd is None:
         raise InvalidAccessError(f"{name} has no ice-ufrag and ice-pwd")
     if not transport.fingerprints:
@@ -158,30 +135,25 @@ def _check_live(session: Session, media: Media, name: str, *, answer: bool) -> N
     if transport.setup not in right:
         given = "no setup" if transport.setup is None else f"setup {transport.setup.value}"
         raise InvalidAccessError(f"{name} has {given}; {', '.join(right)} can be")
-    if media.is_rtp and not media.rtcp_mux and not _tagged_has_mux(session, media):
+    tagged = sections.tagged(media)
+    if media.is_rtp and not media.rtcp_mux and not (tagged is not None and tagged.rtcp_mux):
         raise InvalidAccessError(f"{name} has no rtcp-mux, which the rtcp_mux_policy requires")
     if media.is_data_channel and media.sctp_port is None:
         raise InvalidAccessError(f"{name} has no sctp-port (RFC 8841 section 5.1)")
-
-
-def _tagged_has_mux(session: Session, media: Media) -> bool:
-    group = _bundle_of(session, media)
-    tagged = None if group is None else session.find_media(group.mids[0])
-    return tagged is not None and tagged.rtcp_mux
 
 
 def _fingerprints(transport: TransportDescription) -> tuple[Fingerprint, ...]:
     return tuple(Fingerprint(algorithm, value) for algorithm, value in transport.fingerprints)
 
 
-def _read_data(session: Session, index: int) -> DataSection:
+def _read_data(session: Session, sections: Sections, index: int) -> DataSection:
     media = session.media[index]
-    transport = transport_of(session, media)
+    transport = sections.transport_of(media)
     credentials = transport.ice_ufrag, transport.ice_pwd
     same = {index}
     for other_index, other in enumerate(session.media):
-        if _bundled_together(session, media, other):
-            theirs = transport_of(session, other)
+        if sections.are_bundled(media, other):
+            theirs = sections.transport_of(other)
             if (theirs.ice_ufrag, theirs.ice_pwd) == credentials:
                 same.add(other_index)
     return DataSection(

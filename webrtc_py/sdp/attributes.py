@@ -157,9 +157,6 @@ _INHERITED_LISTS = frozenset(("fingerprint", "ice-options"))
 _MOST_INHERITED = 16
 # No hash function in use has more than 64 bytes.
 _FINGERPRINT = re.compile(r"[0-9A-F]{2}(?::[0-9A-F]{2}){0,127}")
-# Every section inherits these from the session part, so what they cost multiplies with the number of sections.
-_INHERITED_LISTS = frozenset(("fingerprint", "ice-options"))
-_MOST_OF_INHERITED_LISTS = 16
 
 
 def _credential(value: str, what: str, least: int) -> str:
