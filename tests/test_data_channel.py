@@ -453,3 +453,29 @@ def test_lone_surrogates_in_label_and_protocol_are_mended_as_w3c_does() -> None:
         assert (channel.label, channel.protocol) == ("a\ufffdb", "\ufffd")
 
     run(main())
+
+
+def test_what_is_left_in_a_closed_channel_holds_the_window_only_for_a_handler() -> None:
+    async def unread(channel: DataChannel, transport: RecordingTransport) -> None:
+        channel.message_received(b"12345", 5)
+        channel.message_received("", 1)
+        assert channel.bytes_received == 5
+        channel.set_closed()
+        assert transport.consumed_bytes == 6
+        assert [message async for message in channel] == [b"12345", ""]
+        assert transport.consumed_bytes == 6, "once"
+
+    async def handled(channel: DataChannel, transport: RecordingTransport) -> None:
+        finish = asyncio.Event()
+        channel.on_message(lambda message: finish.wait())
+        for _ in range(3):
+            channel.message_received(b"1", 1)
+        await turns()
+        channel.set_closed()
+        assert transport.consumed_bytes == 1
+        finish.set()
+        await turns(10)
+        assert transport.consumed_bytes == 3
+
+    on_channel(unread)
+    on_channel(handled)

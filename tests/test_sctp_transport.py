@@ -536,3 +536,80 @@ def test_a_channel_closed_before_it_could_open_is_never_announced() -> None:
         assert pair.incoming[1] == []
 
     on_pair(test, connected=False)
+
+
+def test_closed_channels_that_nobody_read_do_not_stall_the_others() -> None:
+    async def test(pair: Pair) -> None:
+        for _ in range(6):
+            ours, theirs = await pair.channel()
+            for _ in range(4):
+                ours.send(bytes(60_000))
+            await ours.close()
+            await asyncio.sleep(1)
+            assert theirs.ready_state is DataChannelState.CLOSED
+        ours, theirs = await pair.channel()
+        ours.send("through")
+        assert await theirs.recv() == "through"
+
+    on_pair(test)
+
+
+def test_what_was_lost_with_the_old_path_is_sent_on_the_new_one_at_once() -> None:
+    async def test(pair: Pair) -> None:
+        ours, theirs = await pair.channel()
+        pair.wires[0].lost = lambda datagram: True
+        ours.send("lost with the path")
+        await asyncio.sleep(2 * DELAY)
+        pair.wires[0].lost = lambda datagram: False
+        for listener in pair.wires[0].path_listeners:
+            listener()
+        async with asyncio.timeout(2 * DELAY):
+            assert await theirs.recv() == "lost with the path"
+
+    on_pair(test)
+
+
+def test_a_closed_channel_says_nothing_of_the_one_that_has_its_stream_now() -> None:
+    async def test(pair: Pair) -> None:
+        closed, _ = await pair.channel()
+        await closed.close()
+        ours, _ = await pair.channel()
+        assert ours.id == closed.id == 0
+        ours.buffered_amount_low_threshold = 1000
+        ours.send(bytes(100_000))
+        assert closed.buffered_amount == 0
+        closed.buffered_amount_low_threshold = 0
+        assert pair.a.association is not None
+        assert pair.a.association._outbound.queue.streams[0].low_threshold == 1000
+
+    on_pair(test)
+
+
+@pytest.mark.row("RCF-05")
+def test_a_reset_of_all_streams_closes_the_channels_that_never_brought_anything() -> None:
+    async def test(pair: Pair) -> None:
+        silent = [transport.create_data_channel("", negotiated=7) for transport in (pair.a, pair.b)]
+        _, theirs = await pair.channel()
+        a, b = pair.a.association, pair.b.association
+        assert a is not None
+        assert b is not None
+        request = OutgoingResetRequest(a._local_initial_tsn, 0, b._inbound.cumulative & 0xFFFFFFFF, ())
+        from_peer(pair, ReconfigChunk((request.serialize(),)))
+        assert silent[1].ready_state is theirs.ready_state is DataChannelState.CLOSING
+
+    on_pair(test)
+
+
+@pytest.mark.row("RCF-04")
+def test_a_peer_that_refuses_to_reset_a_stream_loses_its_channel_all_the_same() -> None:
+    async def test(pair: Pair) -> None:
+        ours, _ = await pair.channel()
+        assert pair.a.association is not None
+        assert pair.a.association._reset is not None
+        pair.a.association._reset.supported = False
+        await ours.close()
+        assert ours.ready_state is DataChannelState.CLOSED
+        again = pair.a.create_data_channel("again")
+        assert again.id != ours.id, "the peer's end of the old stream is still there"
+
+    on_pair(test)

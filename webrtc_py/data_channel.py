@@ -355,7 +355,7 @@ class DataChannel:
     def message_received(self, message: bytes | str, size: int) -> None:
         """Take a message, which holds ``size`` bytes of the receive window until it is read."""
         self.messages_received += 1
-        self.bytes_received += len(message) if isinstance(message, bytes) else size
+        self.bytes_received += size if message else 0
         self._inbox.append((message, size))
         if self._receivers:
             self._wake_receiver()
@@ -397,6 +397,7 @@ class DataChannel:
             if not waiter.done():
                 waiter.set_result(None)
         self._drainers.clear()
+        self._release_window()
         if error is not None:
             self.on_error.emit(error)
         self.on_close.emit()
@@ -404,6 +405,15 @@ class DataChannel:
     async def join(self) -> None:
         """Wait for the handler that is running."""
         await self._events.join()
+
+    def _release_window(self) -> None:
+        """What nobody may ever read of a closed channel must not stall the others, whose window it shares."""
+        if self._inbox and (self.on_message.handler is None or not self._deliver_to_handler):
+            held = sum(size for _, size in self._inbox)
+            messages = [(message, 0) for message, _ in self._inbox]
+            self._inbox.clear()
+            self._inbox.extend(messages)
+            self._transport.consumed(held)
 
     def _watch_buffer(self) -> None:
         """Ask the transport for the next level at which somebody wants to know."""

@@ -221,13 +221,16 @@ class SCTPTransport:
             self._post_flush()
 
     def buffered_amount(self, channel: DataChannel) -> int:
-        if self._association is None or channel.id is None:
+        stream_id = channel.id
+        # The stream of a channel that is closed may be another channel's by now.
+        if self._association is None or stream_id is None or self._channels.get(stream_id) is not channel:
             return 0
-        return self._association.buffered_amount(channel.id)
+        return self._association.buffered_amount(stream_id)
 
     def set_low_threshold(self, channel: DataChannel, threshold: int) -> None:
-        if self._association is not None and channel.id is not None:
-            self._association.set_buffered_amount_low_threshold(channel.id, threshold)
+        stream_id = channel.id
+        if self._association is not None and stream_id is not None and self._channels.get(stream_id) is channel:
+            self._association.set_buffered_amount_low_threshold(stream_id, threshold)
 
     # Below: what arrives.
 
@@ -243,6 +246,7 @@ class SCTPTransport:
         """What SCTP learnt of the old path, its packet size for one, may be wrong of the new (RFC 8261 section 6.1)."""
         if self._association is not None:
             self._association.set_path_changed(self._shared.loop.time())
+            self._post_flush()
 
     def _connect(self) -> None:
         if self._association is None or self._driver is None:
@@ -280,8 +284,10 @@ class SCTPTransport:
             self._established(event)
         elif isinstance(event, StreamsResetByPeer):
             self._streams_reset_by_peer(event.stream_ids)
-        elif isinstance(event, StreamsResetDone | StreamsResetFailed):
+        elif isinstance(event, StreamsResetDone):
             self._streams_reset_done(event.stream_ids)
+        elif isinstance(event, StreamsResetFailed):
+            self._streams_reset_failed(event.stream_ids)
         elif isinstance(event, Restarted):
             self._restarted(event)
         elif isinstance(event, Closed):
@@ -452,6 +458,15 @@ class SCTPTransport:
                 self._close_when_both_reset(stream_id)
             else:
                 self._ids.release(stream_id)
+
+    def _streams_reset_failed(self, stream_ids: list[int]) -> None:
+        """The peer will not reset its side either. The channel ends, and its stream is not used again."""
+        for stream_id in stream_ids:
+            channel = self._channels.get(stream_id)
+            if channel is not None:
+                self._forget(channel)
+                self._ids.reserve(stream_id)
+                channel.set_closed()
 
     def _close_when_both_reset(self, stream_id: int) -> None:
         """RFC 8831 section 6.7: the channel is closed, and its id free, once both directions are reset."""

@@ -183,6 +183,31 @@ def test_a_forward_tsn_is_sent_until_it_is_acknowledged() -> None:
 
 
 @pytest.mark.row("PRS-02")
+def test_a_new_path_is_no_reason_to_retransmit_more_often() -> None:
+    wire = connected()
+    base = next_tsn(wire.b)
+    wire.a.send(0, 51, b"once", wire.now, max_retransmits=0)
+    wire.a.send(0, 51, b"as often as need be", wire.now)
+    sent_chunks(wire.a, wire.now)
+    wire.a.set_path_changed(wire.now)
+    chunks = sent_chunks(wire.a, wire.now)
+    assert ForwardTsnChunk(base, ((0, 0),)) in chunks
+    assert [chunk.data for chunk in chunks if isinstance(chunk, DataChunk)] == [b"as often as need be"]
+
+
+def test_what_was_given_up_is_no_measure_of_the_round_trip() -> None:
+    wire = connected(delay=0.05)
+    wire.drop = lambda packet, sender: sender is wire.a and b"lost" in packet
+    wire.a.send(0, 51, b"lost", wire.now, max_retransmits=0)
+    for _ in range(8):
+        wire.run(0.03)
+        wire.a.send(0, 51, b"after", wire.now, max_retransmits=0)
+    wire.run(0.35)
+    assert len(wire.messages(wire.b)) == 8
+    assert wire.a.smoothed_round_trip_time == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.row("PRS-02")
 def test_loss_of_given_up_data_still_shrinks_the_window() -> None:
     wire = connected()
     outbound = wire.a._outbound

@@ -281,7 +281,17 @@ def test_all_streams_are_reset_when_none_is_named() -> None:
         wire.a.send(stream, 51, b"x", wire.now)
     wire.run(1.0)
     assert ask(wire, OutgoingResetRequest(A_FIRST, 0, last_tsn(wire), ())) == [ReconfigResponse(A_FIRST, R.PERFORMED)]
-    assert events_of(wire.b, StreamsResetByPeer) == [StreamsResetByPeer([3, 5])]
+    assert events_of(wire.b, StreamsResetByPeer) == [StreamsResetByPeer([])]
+
+
+def test_a_flood_of_requests_is_not_answered_one_by_one() -> None:
+    wire = connected()
+    request = OutgoingResetRequest(A_FIRST + 7, 0, last_tsn(wire), (1,)).serialize()
+    for _ in range(50):
+        wire.b.receive(packet_to(wire.b, ReconfigChunk((request, request))), wire.now)
+    bad = ReconfigResponse(A_FIRST + 7, R.BAD_SEQUENCE_NUMBER)
+    assert reconfigs(wire.b, wire.now) == [bad, bad]
+    assert reconfigs(wire.b, wire.now) == []
 
 
 @pytest.mark.row("RCF-05")

@@ -44,7 +44,10 @@ class BufferedAmountLow:
 
 @dataclass(frozen=True, slots=True)
 class StreamsResetByPeer:
-    """The peer closed its direction of these streams (RFC 6525): all it sent before has been reported."""
+    """The peer closed its direction of these streams (RFC 6525), of all when none is named.
+
+    All that it sent before has been reported.
+    """
 
     stream_ids: list[int]
 

@@ -438,15 +438,13 @@ class Inbound:
         self._leave_usual()
         self._deferred = last_tsn, streams
 
-    def reset_streams(self, stream_ids: tuple[int, ...]) -> list[int]:
-        """The streams begin anew at SSN 0, all when none is named. Returns those that were reset."""
-        reset = list(stream_ids) if stream_ids else sorted({*self._next_ssn, *self._waiting})
-        for stream_id in reset:
+    def reset_streams(self, stream_ids: tuple[int, ...]) -> None:
+        """The streams begin anew at SSN 0, all when none is named."""
+        for stream_id in stream_ids or {*self._next_ssn, *self._waiting}:
             self._next_ssn.pop(stream_id, None)
             for message in self._waiting.pop(stream_id, {}).values():
                 self._used -= len(message.data) + _MESSAGE_OVERHEAD
                 self.dropped += 1
-        return reset
 
     def end_deferral(self) -> None:
         """The deferred reset was done: what arrived after it is processed."""

@@ -151,7 +151,9 @@ class Outbound:
         if self.rtx.chunks:
             # What was under way is as good as lost, and waiting for it would only take time.
             self.rtx.mark_all()
+            self.peer_rwnd = self._advertised
             self.retransmit_at = None
+            self._give_up_marked(now)
 
     # Sending.
 
@@ -461,6 +463,9 @@ class Outbound:
                     self._abandon(self.rtx.message(tsn), tsn)
 
     def _abandon(self, message: Message, tsn: int) -> None:
+        if self._rtt_tsn is not None and tsn <= self._rtt_tsn:
+            # What is acknowledged next may be the FORWARD TSN, and not what was timed.
+            self._rtt_tsn = None
         self.rtx.abandon(message, tsn)
         self.queue.forget(message)
         self.forward_tsn_due = True

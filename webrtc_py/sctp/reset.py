@@ -188,10 +188,10 @@ class StreamReset:
             # It was repeated: the same answer again (RFC 6525 section 5.2.1), or by now a better one.
             self._answer(sequence, self._last_answer)
         elif sequence != self._peer_sequence:
-            self._responses.append(ReconfigResponse(sequence, ReconfigResult.BAD_SEQUENCE_NUMBER))
+            self._respond(sequence, ReconfigResult.BAD_SEQUENCE_NUMBER)
         elif self._deferred is not None:
             # Not counted as received: the peer may ask again when the first one is done.
-            self._responses.append(ReconfigResponse(sequence, ReconfigResult.REQUEST_IN_PROGRESS))
+            self._respond(sequence, ReconfigResult.REQUEST_IN_PROGRESS)
         else:
             self._peer_sequence = (sequence + 1) & _MASK
             self._answer(sequence, self._perform(request))
@@ -224,7 +224,8 @@ class StreamReset:
         return ReconfigResult.PERFORMED
 
     def _reset_inbound(self, stream_ids: tuple[int, ...]) -> None:
-        self._emit(StreamsResetByPeer(self._inbound.reset_streams(stream_ids)))
+        self._inbound.reset_streams(stream_ids)
+        self._emit(StreamsResetByPeer(list(stream_ids)))
 
     def _perform_incoming(self, request: IncomingResetRequest) -> int:
         """RFC 6525 section 5.2.3: the peer wants us to reset our streams."""
@@ -240,6 +241,10 @@ class StreamReset:
 
     def _answer(self, sequence: int, result: int) -> None:
         self._last_answer = result
+        self._respond(sequence, result)
+
+    def _respond(self, sequence: int, result: int) -> None:
+        # What is left unanswered in a flood of requests is asked again.
         if len(self._responses) < _MAX_PARAMETERS:
             self._responses.append(ReconfigResponse(sequence, result))
 
