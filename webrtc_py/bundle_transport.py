@@ -52,6 +52,7 @@ class BundleTransport:
         self._fingerprints = tuple(self.dtls.get_local_parameters().fingerprints)
         self.end_surfaced = False
         self._found: list[ICECandidate] = []
+        self._lines: list[str] = []
         self._surfaced = 0
         self._on_change = on_change
         self.gatherer.add_listener(self._candidate_found, lambda state: on_change(), on_candidate_error)
@@ -80,15 +81,17 @@ class BundleTransport:
         """Our end as descriptions tell of it, with the candidates that have been surfaced."""
         parameters = self.gatherer.get_local_parameters()
         surfaced = self._found[: self._surfaced]
-        selected = self.ice.get_selected_candidate_pair()
+        pair = self.ice.get_selected_candidate_pair()
+        # RFC 8839 section 4.4.1.2.2: the selected one, once there is one. But none that the peer was not told of: what
+        # a check has brought to light may be an address that the transport policy hides.
+        told = [pair.local] if pair is not None and pair.local in surfaced else surfaced
         return LocalTransport(
             ice_ufrag=parameters.username_fragment,
             ice_pwd=parameters.password,
-            fingerprints=tuple(self.dtls.get_local_parameters().fingerprints),
-            candidates=tuple(candidate.candidate for candidate in surfaced),
+            fingerprints=self._fingerprints,
+            candidates=tuple(self._lines[: self._surfaced]),
             gathering_complete=self.end_surfaced,
-            # RFC 8839 section 4.4.1.2.2: the selected one, once there is one.
-            default_destination=default_destination(surfaced if selected is None else [selected.local]),
+            default_destination=default_destination(told),
         )
 
     async def execute(self, step: Step) -> None:
@@ -135,6 +138,7 @@ class BundleTransport:
     def _candidate_found(self, candidate: ICECandidate | None) -> None:
         if candidate is not None:
             self._found.append(candidate)
+            self._lines.append(candidate.candidate)
             self._on_change()
 
     def _add_remote_candidates(self, lines: Sequence[str]) -> None:

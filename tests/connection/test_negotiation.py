@@ -549,7 +549,7 @@ def test_data_that_ends_while_it_runs() -> None:
         offer = description(one.pc.local_description).sdp
         ending = parse(offer)
         ending.media[0].port = 0
-        ending.attributes.remove("group")
+        ending.attributes = ending.attributes.without("group")
         await other.pc.set_remote_description(SessionDescription("offer", ending.serialize()))
         await other.pc.set_local_description()
         await one.pc.set_remote_description(description(other.pc.local_description))

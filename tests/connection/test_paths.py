@@ -117,6 +117,24 @@ def test_relay_only_tells_nothing_of_the_host(transport: str) -> None:
     run(main())
 
 
+def test_an_address_that_only_a_check_brought_to_light_stands_in_no_description() -> None:
+    """The peer on the same network answers our check with the address that the policy hides."""
+    network = network_with_servers()
+    lan = network.nat("router", "198.51.100.1", kind=NATKind.SYMMETRIC)
+
+    async def main() -> None:
+        no_host = Configuration([ICEServer("stun:stun.example")], ice_transport_policy="nohost")
+        call = Call(Peer(lan.host("alice", "10.0.0.2"), no_host), Peer(lan.host("bob", "10.0.0.3")))
+        async with call:
+            await call.connect()
+            assert selected_types(call.offerer) == ("prflx", "host")
+            description = call.offerer.pc.local_description
+            assert description is not None
+            assert "10.0.0.2" not in description.sdp
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [

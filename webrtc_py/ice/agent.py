@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import secrets
-import string
 import time
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -37,10 +37,9 @@ from .stats import CandidatePairStats
 
 logger = logging.getLogger(__name__)
 
-_ICE_CHARS = string.ascii_letters + string.digits + "+/"
 # RFC 8445 section 5.3 asks for 24 and 128 bits of chance; these are 48 and 144.
-_UFRAG_LENGTH = 8
-_PWD_LENGTH = 24
+_UFRAG_OCTETS = 6
+_PWD_OCTETS = 18
 # RFC 8445 section 11: often enough for a NAT's mapping to live until the checks keep it alive.
 _BINDING_KEEPALIVE_INTERVAL = 15.0
 _MAX_LOOKUPS = 32
@@ -62,8 +61,8 @@ class Agent:
         self._network = options.net or SystemNetwork()
         self._core = Core(
             tie_breaker=secrets.randbits(64),
-            local_ufrag=options.local_ufrag or _random_text(_UFRAG_LENGTH),
-            local_pwd=options.local_pwd or _random_text(_PWD_LENGTH),
+            local_ufrag=options.local_ufrag or _random_text(_UFRAG_OCTETS),
+            local_pwd=options.local_pwd or _random_text(_PWD_OCTETS),
             seed=secrets.token_bytes(32),
             timings=options.core_timings,
             remote_ip_filter=_guarded(options.remote_ip_filter),
@@ -480,8 +479,9 @@ class _Waiter(AgentListener):
         self.changed.set()
 
 
-def _random_text(length: int) -> str:
-    return "".join(secrets.choice(_ICE_CHARS) for _ in range(length))
+def _random_text(octets: int) -> str:
+    """Base64 has ICE's alphabet, and no padding when ``octets`` is a multiple of three."""
+    return base64.b64encode(secrets.token_bytes(octets)).decode()
 
 
 def _guarded(ip_filter: Callable[[str], bool] | None) -> Callable[[str], bool] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..dtls.fingerprint import Fingerprint
-from ..sdp import Media, Session, Setup, TransportDescription, parse, set_default_destination
+from ..sdp import Media, Session, Setup, TransportDescription, set_default_destination
 from ..states import CandidateType, SDPType
 
 # What an agent keeps of one peer: far beyond what any peer has, and little enough to hold.
@@ -53,20 +53,25 @@ class LocalDescription:
 
     def text_with(self, transport: LocalTransport) -> str:
         """The text with all candidates gathered by now (RFC 8829 section 4.1.13)."""
-        session = parse(self.text)
-        for media in session.media:
+        sections = [self._with_candidates(media, transport) for media in self.session.media]
+        return replace(self.session, media=sections).serialize()
+
+    def _with_candidates(self, media: Media, transport: LocalTransport) -> Media:
+        if media.ice_ufrag != transport.ice_ufrag:
             # An abandoned generation's candidates belong in no description of another one.
-            if media.ice_ufrag == transport.ice_ufrag:
-                for name in ("candidate", "end-of-candidates"):
-                    media.attributes.remove(name)
-                add_candidates(media, transport.candidates, transport.gathering_complete)
-                transport.write_destination(media)
-        return session.serialize()
+            return media
+        media = replace(media, attributes=media.attributes.without("candidate", "end-of-candidates"))
+        add_candidates(media, transport.candidates, transport.gathering_complete)
+        transport.write_destination(media)
+        return media
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteDescription:
-    """One of the peer's, with what was trickled since: candidates by section index, and sections with all."""
+    """One of the peer's, with what was trickled since: candidates by section index, and sections with all.
+
+    ``session`` is what ``text`` says, and nobody changes it.
+    """
 
     type: SDPType
     text: str
@@ -95,11 +100,14 @@ class RemoteDescription:
     def text_with_trickled(self) -> str:
         if not self.trickled and not self.ended:
             return self.text
-        session = parse(self.text)
-        for index, media in enumerate(session.media):
-            lines = tuple(line for at, line in self.trickled if at == index)
-            add_candidates(media, lines, index in self.ended and not media.end_of_candidates)
-        return session.serialize()
+        sections = [self._with_trickled(index, media) for index, media in enumerate(self.session.media)]
+        return replace(self.session, media=sections).serialize()
+
+    def _with_trickled(self, index: int, media: Media) -> Media:
+        media = replace(media, attributes=media.attributes.without())
+        lines = tuple(line for at, line in self.trickled if at == index)
+        add_candidates(media, lines, index in self.ended and not media.end_of_candidates)
+        return media
 
 
 def add_candidates(media: Media, candidates: tuple[str, ...], complete: bool) -> None:

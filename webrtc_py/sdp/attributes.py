@@ -50,11 +50,9 @@ class Attributes:
         self._read.pop(name, None)
         return added
 
-    def remove(self, name: str) -> None:
-        """Takes out every attribute of this name; nothing happens when there is none."""
-        if self._values.pop(name, None) is not None:
-            self._read.pop(name, None)
-            self._lines = [line for line in self._lines if line.name != name]
+    def without(self, *names: str) -> Attributes:
+        """A copy that has none of these names."""
+        return Attributes(line for line in self._lines if line.name not in names)
 
     def get(self, name: str) -> str | None:
         """The first value given to the name; None when the attribute is absent or is a flag."""
