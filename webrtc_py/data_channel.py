@@ -21,7 +21,7 @@ from .errors import (
     OperationError,
     RTCError,
 )
-from .runtime.event import Event, EventQueue, OnceEvent, is_cancelled
+from .runtime.event import Event, EventQueue, InboxEvent, OnceEvent, is_cancelled
 from .runtime.shared import Shared
 from .states import DataChannelState
 
@@ -92,21 +92,6 @@ class ChannelTransport(Protocol):
     def set_low_threshold(self, channel: DataChannel, threshold: int) -> None: ...
 
 
-class _MessageEvent(Event[bytes | str]):
-    """``on_message``: a handler that is set gets what has waited for it."""
-
-    __slots__ = ("_on_set",)
-
-    def __init__(self, events: EventQueue, on_set: Callable[[], None]) -> None:
-        super().__init__("on_message", events)
-        self._on_set = on_set
-
-    def __call__(self, handler: Callable[[bytes | str], object] | None) -> Callable[[bytes | str], object] | None:
-        super().__call__(handler)
-        self._on_set()
-        return handler
-
-
 class DataChannel:
     """One channel of a connection. Made by ``PeerConnection.create_data_channel`` or given to ``on_data_channel``.
 
@@ -143,7 +128,7 @@ class DataChannel:
         self._shared = shared or Shared.of_running_loop()
         self._events = EventQueue(f"data channel {label!r}", self._shared)
         self.on_open = OnceEvent("on_open", self._events)
-        self.on_message = _MessageEvent(self._events, self._pump)
+        self.on_message = InboxEvent[bytes | str]("on_message", self._events, self._pump)
         self.on_buffered_amount_low = Event[()]("on_buffered_amount_low", self._events)
         self.on_closing = OnceEvent("on_closing", self._events)
         self.on_close = OnceEvent("on_close", self._events)

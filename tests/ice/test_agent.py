@@ -448,6 +448,51 @@ def test_a_handler_gets_the_datagrams_in_order() -> None:
     in_network(test)
 
 
+def test_a_handler_gets_what_came_before_it() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            got: list[bytes] = []
+            for number in range(3):
+                here.send(b"%d" % number)
+            await asyncio.sleep(1)
+            assert await there.recv() == b"0"
+            there.on_data(got.append)
+            there.on_data(None)
+            there.on_data(got.append)
+            await asyncio.sleep(0)
+            assert got == [b"1", b"2"]
+            here.send(b"3")
+            await asyncio.sleep(1)
+            assert got == [b"1", b"2", b"3"]
+
+    in_network(test)
+
+
+def test_small_datagrams_that_nobody_reads_are_bounded_too() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            for _ in range(5000):
+                here.send(b"\x80")
+            await asyncio.sleep(1)
+            assert there.dropped == 5000 - 4096
+
+    in_network(test)
+
+
+def test_a_second_dial_leaves_the_first_connection_alone() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            with pytest.raises(InvalidStateError):
+                await pair.other.accept(*pair.one.get_local_user_credentials())
+            here.send(b"still here")
+            assert await there.recv() == b"still here"
+
+    in_network(test)
+
+
 def test_what_nobody_reads_is_bounded() -> None:
     async def test(network: VirtualNetwork) -> None:
         async with Pair(network) as pair:

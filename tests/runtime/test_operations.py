@@ -108,3 +108,24 @@ def test_close_refuses_what_waits_and_what_comes() -> None:
         assert script.log == ["a starts", "a ends"]
 
     asyncio.run(scenario())
+
+
+def test_a_call_whose_turn_comes_while_the_connection_closes_does_not_start() -> None:
+    """As in ``await pc.set_local_description()`` and then ``await pc.close()``, with another call in between."""
+
+    async def scenario() -> None:
+        script = Script()
+
+        async def first_and_close() -> None:
+            await script.chain.run(turns)
+            script.chain.close()
+
+        first = asyncio.get_running_loop().create_task(first_and_close())
+        await asyncio.sleep(0)
+        second = script.start("b")
+        await first
+        with pytest.raises(ConnectionClosedError):
+            await second
+        assert script.log == []
+
+    asyncio.run(scenario())

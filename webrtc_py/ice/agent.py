@@ -294,8 +294,9 @@ class Agent:
         return await self._connect(False, ufrag, pwd)
 
     async def _connect(self, controlling: bool, ufrag: str, pwd: str) -> Conn:
-        conn = Conn(self, self._shared)
+        # A call that is refused must leave alone what an earlier one has made.
         self.start(controlling, ufrag, pwd)
+        conn = Conn(self, self._shared)
         await self._wait_for(lambda: self._core.selected is not None, or_failure=True)
         return conn
 

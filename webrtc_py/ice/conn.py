@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentTypeError, ConnectionClosedError, InvalidAccessError
-from ..runtime.event import Event, EventQueue
+from ..runtime.event import EventQueue, InboxEvent
 from ..runtime.network import Address
 from ..runtime.shared import Shared
 from ..states import ICETransportState
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # What waits for a reader (Pion's limit). More is dropped: these are datagrams.
 _MAX_BUFFERED = 1_000_000
+# Small ones cost more memory than they hold.
+_MAX_DATAGRAMS = 4096
 _ENDED = (ICETransportState.FAILED, ICETransportState.CLOSED)
 
 
@@ -35,7 +37,7 @@ class Conn(AgentListener):
         self.dropped = 0
         """Datagrams that nobody read in time."""
         self._events = EventQueue("ICE connection", shared)
-        self.on_data = Event[bytes]("on_data", self._events)
+        self.on_data = InboxEvent[bytes]("on_data", self._events, self._post_waiting)
         agent.add_listener(self)
         agent.set_data_receiver(self._receive)
 
@@ -92,14 +94,23 @@ class Conn(AgentListener):
 
     def _receive(self, train: Train, now: float) -> None:
         for datagram in train:
-            if self._buffered + len(datagram) > _MAX_BUFFERED:
+            if self._buffered + len(datagram) > _MAX_BUFFERED or len(self._buffer) == _MAX_DATAGRAMS:
                 self.dropped += 1
                 continue
             self._buffer.append(bytes(datagram))
             self._buffered += len(datagram)
             if self.on_data.handler is not None:
-                self._events.post("on_data", self._take_for_handler, ())
+                self._post()
         self._changed.set()
+
+    def _post_waiting(self) -> None:
+        """A handler is set: it gets what came before it. What then finds the buffer empty does nothing."""
+        if self.on_data.handler is not None:
+            for _ in self._buffer:
+                self._post()
+
+    def _post(self) -> None:
+        self._events.post("on_data", self._take_for_handler, ())
 
     def _take(self) -> bytes:
         data = self._buffer.popleft()

@@ -6,13 +6,14 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVarTuple
+from typing import Any, Generic, TypeVar, TypeVarTuple
 
 from .shared import Shared
 
 logger = logging.getLogger(__name__)
 
 Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 class EventQueue:
@@ -157,3 +158,18 @@ class OnceEvent(Event[()]):
         if self._handler is None:
             self._pending = True
         return self._handler
+
+
+class InboxEvent(Event[T]):
+    """An event for what waits until somebody takes it, such as ``on_message``: ``on_set`` hears of each new handler."""
+
+    __slots__ = ("_on_set",)
+
+    def __init__(self, name: str, events: EventQueue, on_set: Callable[[], None]) -> None:
+        super().__init__(name, events)
+        self._on_set = on_set
+
+    def __call__(self, handler: Callable[[T], object] | None) -> Callable[[T], object] | None:
+        super().__call__(handler)
+        self._on_set()
+        return handler

@@ -35,10 +35,11 @@ class OperationsChain:
 
     async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Chain ``operation`` and return its result. ConnectionClosedError when the chain is closed before its turn."""
-        if self._closed:
-            raise ConnectionClosedError("the connection is closed")
-        if self._busy:
+        if self._busy and not self._closed:
             await self._turn()
+        if self._closed:
+            # Also between the moment that gave this call its turn, and now.
+            raise ConnectionClosedError("the connection is closed")
         self._busy = True
         try:
             return await operation()
