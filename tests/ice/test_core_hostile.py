@@ -288,6 +288,23 @@ def test_a_flood_of_checks_on_one_pair_does_not_trigger_a_flood() -> None:
     assert checks <= (hand.now - start) / 0.05 + 2
 
 
+def test_a_flood_of_checks_on_one_pair_leaves_few_requests_of_ours_behind() -> None:
+    """Each check of the peer's replaces ours; only the answers to the last of them count."""
+    hand = Hand(controlling=False)
+    ours = []
+    for _ in range(100):
+        hand.ask()
+        hand.wait(0.05)
+        ours += hand.requests()
+    assert len(ours) > 90
+    for request in ours[:-20]:
+        hand.answer(request)
+    assert hand.core.dropped.unexpected == len(ours) - 20
+    assert not hand.pair().succeeded
+    hand.answer(ours[-10])
+    assert hand.pair().succeeded
+
+
 @pytest.mark.row("ICE-54")
 @pytest.mark.parametrize("code", [400, 487])
 def test_a_peer_that_refuses_every_nomination_is_not_asked_without_end(code: int) -> None:

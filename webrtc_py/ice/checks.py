@@ -13,6 +13,10 @@ from .explain import Dropped
 from .pair import Address, CandidatePair
 from .transaction import Chance, Purpose, Transaction
 
+# A peer's checks replace ours again and again. Agents that check five times a second are still understood over round
+# trips of three seconds, and one that floods us makes us keep no more.
+MAX_CANCELLED = 16
+
 _ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*\Z")
 # Browsers take four more from older peers, and so do we.
 _PEERS_ICE_CHARS = re.compile(r"[A-Za-z0-9+/\-=#_]*\Z")
@@ -116,9 +120,11 @@ class Checks:
 
     def cancel(self, pair: CandidatePair) -> None:
         """No more retransmissions on this pair, but an answer still counts (RFC 8445 section 7.3.1.4)."""
-        for transaction in self._transactions.values():
-            if transaction.pair is pair:
-                transaction.cancel()
+        cancelled = [transaction for transaction in self._transactions.values() if transaction.pair is pair]
+        for transaction in cancelled:
+            transaction.cancel()
+        for transaction in cancelled[:-MAX_CANCELLED]:
+            del self._transactions[transaction.id]
 
     def cancel_checks(self) -> None:
         """A pair is selected, so others are not pursued (RFC 8445 section 8.1.2)."""
