@@ -217,7 +217,7 @@ class DataChannel:
             raise ArgumentTypeError(
                 f"a message of {size} bytes is larger than the {self._transport.max_message_size} that the peer takes"
             )
-        buffered = self.buffered_amount
+        buffered = self._transport.buffered_amount(self)
         if buffered and buffered + size > MAX_BUFFERED_AMOUNT:
             raise OperationError(
                 f"data channel {self._label!r} has {buffered} bytes queued, of at most {MAX_BUFFERED_AMOUNT}; "

@@ -110,9 +110,7 @@ class Association(Reception):
         if stream.resetting:
             raise InvalidStateError(f"stream {stream_id} is being reset")
         expires = None if lifetime is None else now + lifetime
-        queue.push(
-            Message(stream, ppid, memoryview(data), ordered, max_retransmits, expires, counted, max(priority, 1))
-        )
+        queue.push(Message(stream, ppid, data, ordered, max_retransmits, expires, counted, max(priority, 1)))
 
     @property
     def accepts_data(self) -> bool:

@@ -267,7 +267,7 @@ class Outbound:
             )  # fmt: skip
             self._last_chunk = position
             position += DATA_HEADER_SIZE
-            view[position : position + size] = message.data[offset:stop]
+            view[position : position + size] = message.data if size == message.length else message.data[offset:stop]
             position += size
             total = size + DATA_HEADER_SIZE
             if size & 3:

@@ -60,7 +60,7 @@ class Message:
         self,
         stream: OutgoingStream,
         ppid: int,
-        data: memoryview,
+        data: bytes | bytearray | memoryview,
         ordered: bool,
         max_retransmits: int | None,
         expires: float | None,
@@ -69,6 +69,7 @@ class Message:
     ) -> None:
         self.stream = stream
         self.ppid = ppid
+        # As it came: a view of each message would be one more object that the garbage collector looks at.
         self.data = data
         self.length = len(data)
         self.flags = 0 if ordered else UNORDERED
