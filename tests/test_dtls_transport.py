@@ -31,6 +31,7 @@ class FakeICE:
     """A path to its peer: each datagram of a train may be lost, the rest arrives together."""
 
     def __init__(self, role: ICERole, state: ICETransportState = ICETransportState.CONNECTED) -> None:
+        self.name = "fake"
         self.role = role
         self.state = state
         self.peer: FakeICE | None = None

@@ -37,7 +37,7 @@ from webrtc_py import (
     URLSyntaxError,
     WaitTimeoutError,
 )
-from webrtc_py.sdp import parse
+from webrtc_py.sdp import Session, parse
 
 REMOTE_OFFER = SessionDescription("offer", offer_of(data_section(), group="0"))
 
@@ -734,12 +734,16 @@ def test_a_logger_of_the_applications(caplog: pytest.LogCaptureFixture) -> None:
         async with connection(settings=settings) as pc:
             pc.create_data_channel("x")
             await pc.set_local_description()
+            offers.append(parse(pc.local_description.sdp))  # type: ignore[union-attr]
 
+    offers: list[Session] = []
     with caplog.at_level(logging.INFO, "application"):
         run(main())
     messages = [record.message for record in caplog.records if record.name == "application"]
-    assert messages[0] == "signaling state: stable -> have-local-offer"
-    assert messages[-1] == "connection state: new -> closed"
+    # The name tells connections apart, and finds their lines by what a description or a capture shows.
+    name = offers[0].media[0].ice_ufrag
+    assert messages[0] == f"{name}: signaling state: stable -> have-local-offer"
+    assert messages[-1] == f"{name}: connection state: new -> closed"
 
 
 def test_our_fingerprint_is_the_certificates() -> None:

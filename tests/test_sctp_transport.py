@@ -44,6 +44,7 @@ class Wire:
     def __init__(self, role: DTLSRole) -> None:
         self.role = role
         self.state = DTLSTransportState.NEW
+        self.name = "wire"
         self.ice_transport = self
         self.path_listeners: list[Callable[[], None]] = []
         self.peer: Wire

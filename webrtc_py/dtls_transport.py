@@ -101,6 +101,11 @@ class DTLSTransport:
         return self._ice
 
     @property
+    def name(self) -> str:
+        """What log lines call the connection."""
+        return self._ice.name
+
+    @property
     def state(self) -> DTLSTransportState:
         return self._state
 
@@ -285,7 +290,7 @@ class DTLSTransport:
             self._events.close_after_queued()
 
     def _set_state(self, state: DTLSTransportState, why: str) -> None:
-        logger.info("DTLS transport: %s -> %s (%s)", self._state.value, state.value, why)
+        logger.info("DTLS %s: %s -> %s (%s)", self._ice.name, self._state.value, state.value, why)
         self._state = state
         for listener in list(self._state_listeners):
             listener(state)

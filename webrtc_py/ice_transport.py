@@ -54,6 +54,11 @@ class ICETransport(AgentListener):
         return self._gatherer
 
     @property
+    def name(self) -> str:
+        """What log lines call the connection: its user fragment, which descriptions and captured checks show too."""
+        return self._agent.get_local_user_credentials()[0]
+
+    @property
     def state(self) -> ICETransportState:
         return self._state
 

@@ -435,7 +435,7 @@ class PeerConnection:
 
     def _set_gathering_state(self, state: ICEGatheringState) -> None:
         if state is not self._ice_gathering_state:
-            self._logger.info("ICE gathering state: %s -> %s", self._ice_gathering_state.value, state.value)
+            self._log(f"ICE gathering state: {self._ice_gathering_state.value} -> {state.value}")
             self._ice_gathering_state = state
             self.on_ice_gathering_state_change.emit(state)
             self._wake()
@@ -444,20 +444,20 @@ class PeerConnection:
         ice, dtls = self._transport.ice.state, self._transport.dtls.state
         ice_state = combine_ice_connection([ice], closed=False)
         if ice_state is not self._ice_connection_state:
-            self._logger.info("ICE connection state: %s -> %s", self._ice_connection_state.value, ice_state.value)
+            self._log(f"ICE connection state: {self._ice_connection_state.value} -> {ice_state.value}")
             self._ice_connection_state = ice_state
             self.on_ice_connection_state_change.emit(ice_state)
         state = combine_connection([ice], [dtls], closed=False)
         if state is not self._connection_state:
             why = self._transport.failure() or f"ICE is {ice.value}, DTLS is {dtls.value}"
-            self._logger.info("connection state: %s -> %s (%s)", self._connection_state.value, state.value, why)
+            self._log(f"connection state: {self._connection_state.value} -> {state.value} ({why})")
             self._connection_state = state
             self.on_connection_state_change.emit(state)
             self._wake()
 
     def _signaling_changed(self, before: SignalingState, after: SignalingState) -> None:
         if before is not after:
-            self._logger.info("signaling state: %s -> %s", before.value, after.value)
+            self._log(f"signaling state: {before.value} -> {after.value}")
             self.on_signaling_state_change.emit(after)
 
     def _on_chain_empty(self) -> None:
@@ -482,10 +482,14 @@ class PeerConnection:
         changed, self._negotiation_needed = needed and not self._negotiation_needed, needed
         return self.on_negotiation_needed.handler if changed else None
 
+    def _log(self, change: str) -> None:
+        """A change of state, under the name that the layers below give to their lines too."""
+        self._logger.info("%s: %s", self._transport.ice.name, change)
+
     # The end
 
     def _stop(self) -> None:
-        self._logger.info("connection state: %s -> closed", self._connection_state.value)
+        self._log(f"connection state: {self._connection_state.value} -> closed")
         self._closed = True
         self._chain.close()
         self._events.close()

@@ -59,6 +59,7 @@ class SCTPTransport:
 
     def __init__(self, dtls_transport: DTLSTransport, setting_engine: SettingEngine | None = None) -> None:
         self._dtls = dtls_transport
+        self._name = dtls_transport.name
         self._settings = setting_engine or SettingEngine()
         self._shared = Shared.of_running_loop()
         self._state = SCTPTransportState.CONNECTING
@@ -306,7 +307,7 @@ class SCTPTransport:
         """The peer began anew and knows nothing of the channels that were: they end, and new ones may be opened."""
         self._ids.limit = min(event.outbound_streams, event.inbound_streams, LARGEST_STREAM_ID + 1)
         error = RTCError("sctp-failure", "the peer restarted the SCTP association")
-        logger.info("%s; %d data channels end with it", error, len(self._channels))
+        logger.info("SCTP %s: %s; %d data channels end with it", self._name, error, len(self._channels))
         for channel in self.channels:
             self._forget(channel)
             channel.set_closed(error)
@@ -499,7 +500,7 @@ class SCTPTransport:
         if event.failed or (event.by_peer and event.cause_code is not None):
             # A peer that closes its connection aborts with "user-initiated"; W3C reports that as an error too.
             error = RTCError("sctp-failure", event.reason, sctp_cause_code=event.cause_code)
-        logger.info("SCTP association closed%s: %s", " by the peer" if event.by_peer else "", event.reason)
+        logger.info("SCTP %s: closed%s: %s", self._name, " by the peer" if event.by_peer else "", event.reason)
         self._close(error)
 
     def _close(self, error: RTCError | None) -> None:
@@ -516,6 +517,6 @@ class SCTPTransport:
             channel.set_closed(error)
 
     def _set_state(self, state: SCTPTransportState) -> None:
-        logger.info("SCTP transport: %s -> %s", self._state.value, state.value)
+        logger.info("SCTP %s: %s -> %s", self._name, self._state.value, state.value)
         self._state = state
         self.on_state_change.emit(state)

@@ -240,7 +240,7 @@ class Agent:
         now = self._shared.loop.time()
         for base in list(self._bases.values()):
             if base.socket is relay:
-                logger.info("the relay %s is lost: %s", relay.local_address, reason)
+                logger.info("ICE %s: the relay %s is lost: %s", self._core.local_ufrag, relay.local_address, reason)
                 del self._bases[base.id]
                 self._core.base_lost(base.id, now, reason=f"the relay is lost: {reason}")
                 self._driver.flush(now)
@@ -394,7 +394,7 @@ class Agent:
                 base.socket.permit(event.address[0], self._shared.loop.time())
 
     def _on_state(self, state: ICETransportState, reason: str) -> None:
-        logger.info("ICE is %s: %s", state, reason)
+        logger.info("ICE %s is %s: %s", self._core.local_ufrag, state, reason)
         if state is ICETransportState.FAILED:
             self._failure = reason
         for listener in list(self._listeners):

@@ -399,7 +399,7 @@ class Core:
             self._checks.forget(pair)
             self._checklist.succeeded(pair)
             self._pairing.learn_local(pair, mapped)
-            logger.debug("%r works", pair)
+            logger.debug("ICE %s: %r works", self.local_ufrag, pair)
         if transaction.purpose is Purpose.NOMINATION and self.controlling:
             if self.selected is None:
                 self._select(pair, now)
@@ -425,7 +425,7 @@ class Core:
         if transaction.purpose is Purpose.NOMINATION:
             self._nomination.nominee = None
         if transaction.purpose is not Purpose.CONSENT and not transaction.cancelled and pair is not self.selected:
-            logger.debug("%r failed: %s", pair, why)
+            logger.debug("ICE %s: %r failed: %s", self.local_ufrag, pair, why)
             self._checklist.failed(pair, why)
 
     # What follows from it
