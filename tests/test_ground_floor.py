@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webrtc_py.mux import PROTOCOL_OF_FIRST_BYTE, Protocol, is_rtcp
-from webrtc_py.serial import add16, add32, diff32, gt16, gt32, gte32
+from webrtc_py.serial import diff32, gt16
 from webrtc_py.states import (
     DTLSTransportState,
     ICEConnectionState,
@@ -53,22 +53,16 @@ def test_rtcp_is_told_from_rtp_by_the_second_byte() -> None:
 
 @pytest.mark.row("SCP-26")
 def test_serial_numbers_wrap() -> None:
-    assert add16(0xFFFF, 1) == 0
-    assert add32(0xFFFFFFFF, 2) == 1
     assert gt16(0, 0xFFFF)
     assert not gt16(0xFFFF, 0)
     assert not gt16(5, 5)
-    assert gt32(1, 0xFFFFFFF0)
-    assert not gt32(0xFFFFFFF0, 1)
-    assert gte32(7, 7)
     assert diff32(1, 0xFFFFFFFF) == 2
     assert diff32(0xFFFFFFFF, 1) == -2
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-(2**31) + 1, 2**31 - 1))
 def test_serial_difference_undoes_addition(a: int, n: int) -> None:
-    assert diff32(add32(a, n), a) == n
-    assert gt32(add32(a, n), a) == (n > 0)
+    assert diff32((a + n) & 0xFFFFFFFF, a) == n
 
 
 def test_a_wrong_state_names_the_right_ones() -> None:
