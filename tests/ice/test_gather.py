@@ -12,12 +12,14 @@ from tests.support.virtual_host import VirtualHost
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import DROP, VirtualNetwork
 from webrtc_py.errors import InvalidAccessError, InvalidStateError, URLSyntaxError
+from webrtc_py.ice import stun
 from webrtc_py.ice.agent import Agent
 from webrtc_py.ice.agent_options import AgentOptions
 from webrtc_py.ice.candidate import Candidate
 from webrtc_py.ice.gather import GatheringError
 from webrtc_py.ice.url import ServerURL
 from webrtc_py.states import CandidateType, ICEGathererState, NetworkType
+from webrtc_py.train import Train
 
 HOST, SRFLX, RELAY = CandidateType.HOST, CandidateType.SRFLX, CandidateType.RELAY
 
@@ -380,35 +382,33 @@ def test_ports_are_taken_from_the_range(taken: int) -> None:
     in_network(test)
 
 
+def redirect(network: VirtualNetwork, asked: list[str], name: str, address: str, target: str) -> None:
+    """A TURN server that sends everybody on to ``target``."""
+    network.names[name] = [address]
+    server = network.host(name, address)
+    server.is_infrastructure = True
+    socket = server.bind(address, 3478)
+
+    def answer(train: Train, source: tuple[str, int], now: float) -> None:
+        request = stun.parse_message(next(iter(train)))
+        if request.message_method != stun.Method.ALLOCATE:
+            return
+        asked.append(name)
+        attributes = {"ERROR-CODE": (300, "Try Alternate"), "ALTERNATE-SERVER": (target, 3478)}
+        error = stun.Message(stun.Method.ALLOCATE, stun.Class.ERROR, request.transaction_id, attributes)
+        socket.send(Train.of(bytes(error)), source)
+
+    socket.set_receiver(answer)
+
+
 @pytest.mark.row("TRN-02")
 @pytest.mark.parametrize("loops", [False, True])
 def test_a_redirection_is_followed_once(loops: bool) -> None:
     async def test(network: VirtualNetwork) -> None:
-        from webrtc_py.ice import stun
-        from webrtc_py.train import Train
-
         network.turn_server("turn.example", "192.0.2.4")
         asked: list[str] = []
-
-        def redirect(name: str, address: str, target: str) -> None:
-            network.names[name] = [address]
-            server = network.host(name, address)
-            server.is_infrastructure = True
-            socket = server.bind(address, 3478)
-
-            def answer(train: Train, source: tuple[str, int], now: float) -> None:
-                request = stun.parse_message(next(iter(train)))
-                if request.message_method != stun.Method.ALLOCATE:
-                    return
-                asked.append(name)
-                attributes = {"ERROR-CODE": (300, "Try Alternate"), "ALTERNATE-SERVER": (target, 3478)}
-                error = stun.Message(stun.Method.ALLOCATE, stun.Class.ERROR, request.transaction_id, attributes)
-                socket.send(Train.of(bytes(error)), source)
-
-            socket.set_receiver(answer)
-
-        redirect("first.example", "192.0.2.5", "192.0.2.6" if loops else "192.0.2.4")
-        redirect("second.example", "192.0.2.6", "192.0.2.5")
+        redirect(network, asked, "first.example", "192.0.2.5", "192.0.2.6" if loops else "192.0.2.4")
+        redirect(network, asked, "second.example", "192.0.2.6", "192.0.2.5")
         async with Gathered(behind_a_nat(network), turn("first.example"), candidate_types=[RELAY]) as gathered:
             await gathered.complete()
             if loops:
@@ -416,6 +416,23 @@ def test_a_redirection_is_followed_once(loops: bool) -> None:
                 assert [error.error_code for error in gathered.errors] == [300]
             else:
                 assert [candidate.address for candidate in gathered.candidates] == ["192.0.2.4"]
+
+    in_network(test)
+
+
+def test_a_redirection_to_where_the_filters_let_us_have_no_address_is_not_followed() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.turn_server("turn.example", "2001:db8::4")
+        redirect(network, [], "first.example", "192.0.2.5", "2001:db8::4")
+        async with Gathered(
+            network.host("alice", "203.0.113.1", "2001:db8::1"),
+            turn("first.example"),
+            candidate_types=[RELAY],
+            ip_filter=lambda address: ":" not in address,
+        ) as gathered:
+            await gathered.complete()
+            assert gathered.candidates == []
+            assert [error.error_code for error in gathered.errors] == [300]
 
     in_network(test)
 

@@ -183,15 +183,14 @@ class Gathering:
             raise ServerError(UNREACHABLE, f"{url.host} was not resolved within {self._plan.timeout:g} s") from None
         except OSError as error:
             raise ServerError(UNREACHABLE, f"{url.host} cannot be resolved: {error.strerror or error}") from None
-        reachable = {
-            ":" in server[0]: server
-            for server in reversed(found)
-            if any(_can_reach(address, server) for address in self._plan.addresses)
-        }
+        reachable = {":" in server[0]: server for server in reversed(found) if self._is_reachable(server)}
         if not reachable:
             hosts = ", ".join(server[0] for server in found)
             raise ServerError(UNREACHABLE, f"no local address can reach {hosts or url.host}")
         return list(reachable.values())
+
+    def _is_reachable(self, server: Address) -> bool:
+        return any(_can_reach(address, server) for address in self._plan.addresses)
 
     async def _gather_reflexive(self, url: ServerURL, server: Address, index: int, base: Base, *, report: bool) -> None:
         socket = base.socket
@@ -217,7 +216,7 @@ class Gathering:
             except AllocationError as error:
                 is_last = attempt == _MAX_ALLOCATE_ATTEMPTS - 1
                 if error.error_code == TRY_ALTERNATE and error.alternate is not None and not is_last:
-                    if error.alternate[0] != server[0] or error.alternate[1] != server[1]:
+                    if error.alternate != server and self._is_reachable(error.alternate):
                         logger.info("%s sends us to %s", url, error.alternate)
                         server = error.alternate
                         continue

@@ -45,9 +45,6 @@ class AllocationError(Exception):
 class _Link(Protocol):
     """The way to the server. What it receives it hands on message by message, or train by train."""
 
-    @property
-    def local_address(self) -> Address: ...
-
     def send_message(self, message: bytes) -> None: ...
 
     def send_channel_data(self, number: int, train: Train) -> None: ...
@@ -65,10 +62,6 @@ class DatagramLink:
         self.foreign = 0
         """Datagrams that came from elsewhere than the server."""
         socket.set_receiver(self._receive)
-
-    @property
-    def local_address(self) -> Address:
-        return self._socket.local_address
 
     def send_message(self, message: bytes) -> None:
         self._socket.send(Train.of(message), self._server)
@@ -113,10 +106,6 @@ class StreamLink:
         self.dropped = 0
         """Datagrams that were not sent because the connection did not keep up."""
         stream.set_receiver(self._receive, self._lost)
-
-    @property
-    def local_address(self) -> Address:
-        return self._stream.local_address
 
     def send_message(self, message: bytes) -> None:
         if self._stream.write_buffer_size > _MAX_STREAM_QUEUE:
@@ -197,8 +186,6 @@ class Relay:
         self._driver = Driver[bytes, TurnEvent](client, self._send_message, self._on_event, shared)
         self._allocation: asyncio.Future[Allocated] = shared.loop.create_future()
         self._closed: asyncio.Future[None] = shared.loop.create_future()
-        self.sent_without_channel = 0
-        """Datagrams that went, or wait to go, in Send indications."""
 
     @classmethod
     def make(
@@ -226,12 +213,6 @@ class Relay:
 
     def attach_stream(self, stream: Stream) -> None:
         self._link = StreamLink(stream, self._receive, self._lose, self._shared)
-
-    @property
-    def server_side_address(self) -> Address:
-        """Our own address towards the server."""
-        assert self._link is not None
-        return self._link.local_address
 
     async def allocate(self, timeout: float) -> Allocated:
         """Ask the server for an address. Raises :class:`AllocationError`."""
@@ -267,7 +248,6 @@ class Relay:
             link.send_channel_data(number, train)
             return
         now = self._shared.loop.time()
-        self.sent_without_channel += len(train)
         for datagram in train:
             message = self._client.send(datagram, address, now)
             if message is not None:
