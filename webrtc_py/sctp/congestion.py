@@ -1,7 +1,7 @@
 """How much may be under way, and how long to wait for its acknowledgement (RFC 9260 sections 6.3 and 7.2).
 
-CUBIC (RFC 9438) is a quarter faster where packets are lost by chance, but a sender of SCTP "MUST NOT be more aggressive"
-than what stands here (RFC 9260 section 7.2).
+CUBIC (RFC 9438) would be a quarter faster where packets are lost by chance, but RFC 9260 section 7.2 forbids a sender
+to be more aggressive than what stands here.
 """
 
 from __future__ import annotations
