@@ -11,13 +11,10 @@ from webrtc_py.serial import diff32, gt16
 from webrtc_py.states import (
     DTLSTransportState,
     ICEConnectionState,
-    ICEGathererState,
-    ICEGatheringState,
     ICETransportState,
     PeerConnectionState,
     combine_connection,
     combine_ice_connection,
-    combine_ice_gathering,
 )
 from webrtc_py.train import Train
 
@@ -123,12 +120,3 @@ def test_connection_state_combines(ice: tuple[str, ...], dtls: tuple[str, ...], 
     dtls_states = [DTLSTransportState(state) for state in dtls]
     assert combine_connection(ice_states, dtls_states, closed=False) is PeerConnectionState(expected)
     assert combine_connection(ice_states, dtls_states, closed=True) is PeerConnectionState.CLOSED
-
-
-@pytest.mark.row("WPC-07")
-@pytest.mark.parametrize(
-    ("present", "expected"),
-    [((), "new"), (("new",), "new"), (("gathering", "complete"), "gathering"), (("complete",), "complete")],
-)
-def test_gathering_state_combines(present: tuple[str, ...], expected: str) -> None:
-    assert combine_ice_gathering(ICEGathererState(state) for state in present) is ICEGatheringState(expected)

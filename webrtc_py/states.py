@@ -157,16 +157,6 @@ class MulticastDNSMode(_W3CEnum):
     QUERY_AND_GATHER = "query-and-gather"
 
 
-def combine_ice_gathering(states: Iterable[ICEGathererState]) -> ICEGatheringState:
-    """The connection's gathering state from its gatherers' (webrtc-pc, RTCIceGatheringState)."""
-    present = set(states)
-    if ICEGathererState.GATHERING in present:
-        return ICEGatheringState.GATHERING
-    if present and present <= {ICEGathererState.COMPLETE, ICEGathererState.CLOSED}:
-        return ICEGatheringState.COMPLETE
-    return ICEGatheringState.NEW
-
-
 def combine_ice_connection(states: Iterable[ICETransportState], closed: bool) -> ICEConnectionState:
     """The connection's ICE state from its ICE transports' (webrtc-pc, RTCIceConnectionState)."""
     if closed:
