@@ -478,6 +478,28 @@ def test_a_peer_that_disappears_closes_the_channels_in_the_end() -> None:
     on_pair(test)
 
 
+@pytest.mark.row("SCP-23")
+def test_a_peer_that_has_lost_the_association_says_so_when_it_is_spoken_to() -> None:
+    async def test(pair: Pair) -> None:
+        ours, theirs = await pair.channel()
+        errors: list[RTCError] = []
+        theirs.on_error(errors.append)
+        assert pair.a.association is not None
+        pair.wires[0].lost = lambda datagram: True
+        pair.a.association.abort("an ABORT that gets lost", asyncio.get_running_loop().time())
+        pair.a.consumed(1)  # has it sent
+        await asyncio.sleep(5 * DELAY)
+        assert ours.ready_state is DataChannelState.CLOSED
+        assert theirs.ready_state is DataChannelState.OPEN
+        pair.wires[0].lost = lambda datagram: False
+        theirs.send("are you there?")
+        await asyncio.sleep(5 * DELAY)
+        assert theirs.ready_state is DataChannelState.CLOSED
+        assert [error.error_detail for error in errors] == ["sctp-failure"]
+
+    on_pair(test)
+
+
 @pytest.mark.row("SCD-04")
 def test_on_another_path_sctp_begins_with_small_packets_and_a_small_window() -> None:
     async def test(pair: Pair) -> None:

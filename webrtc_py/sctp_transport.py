@@ -175,12 +175,11 @@ class SCTPTransport:
 
     def stop(self) -> None:
         """Abort the association, if there is one, and close all channels at once (W3C's abrupt close)."""
-        if self._state is SCTPTransportState.CLOSED:
-            return
         if self._association is not None and self._driver is not None:
             now = self._shared.loop.time()
             self._association.abort("closed by the application", now)
             self._driver.flush(now)
+        self._detach()
         self._close(None)
 
     async def join(self) -> None:
@@ -239,9 +238,17 @@ class SCTPTransport:
         if state is DTLSTransportState.CONNECTED and self._association is not None:
             self._connect()
         elif state is DTLSTransportState.CLOSED:
+            self._detach()
             self._close(None)
         elif state is DTLSTransportState.FAILED:
+            self._detach()
             self._close(RTCError("dtls-failure", "the DTLS transport failed"))
+
+    def _detach(self) -> None:
+        """Nothing is below any more. Until then, an association that has ended tells a peer that goes on with it."""
+        if self._driver is not None:
+            self._driver.close()
+        self._dtls.set_data_receiver(None)
 
     def _path_changed(self) -> None:
         """What SCTP learnt of the old path, its packet size for one, may be wrong of the new (RFC 8261 section 6.1)."""
@@ -506,9 +513,6 @@ class SCTPTransport:
     def _close(self, error: RTCError | None) -> None:
         if self._state is SCTPTransportState.CLOSED:
             return
-        if self._driver is not None:
-            self._driver.close()
-        self._dtls.set_data_receiver(None)
         self._set_state(SCTPTransportState.CLOSED)
         if error is not None:
             self.on_error.emit(error)

@@ -189,6 +189,19 @@ def test_old_sacks_are_ignored() -> None:
     works(wire)
 
 
+def test_of_several_sacks_with_gaps_in_a_packet_only_the_first_is_looked_at() -> None:
+    wire = connected()
+    wire.drop = lambda packet, sender: True
+    first = wire.a._outbound.rtx.next_tsn
+    for _ in range(4):
+        wire.a.send(0, 53, bytes(1000), wire.now)
+    sent_by(wire.a, wire.now)
+    before = (first - 1) & 0xFFFFFFFF
+    sacks = SackChunk(before, 1 << 20, ((2, 2),)), SackChunk(before, 1 << 20, ((3, 4),))
+    wire.a.receive(packet_to(wire.a, *sacks), wire.now)
+    assert wire.a._outbound.rtx.flight == 3 * 1016
+
+
 def flood(wire: Wire, make: Callable[[int], DataChunk], count: int) -> None:
     for index in range(count):
         wire.b.receive(packet_to(wire.b, make(index)), wire.now)

@@ -195,8 +195,14 @@ class Reception(Lifecycle):
 
     def _receive_chunks(self, data: memoryview, position: int, end: int, now: float, *, checked: bool) -> None:
         """The chunks of a packet that carries our tag, in their order."""
+        acknowledged = False
         try:
             for raw in split_chunks(data, position, end):
+                if raw.type == SACK:
+                    if acknowledged:
+                        # Nobody has more than one to say at a time; fifty with gaps would cost us as many searches.
+                        continue
+                    acknowledged = True
                 if self._ended:
                     self._answer_out_of_the_blue(raw)
                     return
