@@ -151,6 +151,9 @@ class Checks:
         """Whether checks are under way whose outcome matters."""
         return any(t.purpose is Purpose.CHECK and not t.cancelled for t in self._transactions.values())
 
+    def expects(self, transaction_id: bytes) -> bool:
+        return transaction_id in self._transactions
+
     def match(self, response: stun.Message, base_id: int, source: Address) -> Transaction | None:
         """The transaction that a response ends, which is then forgotten; None when the response is to be dropped.
 

@@ -169,13 +169,23 @@ class Core:
         """A socket or relay is gone, or a relay refuses to send to one ``host``: the pairs concerned have failed."""
         if host is None:
             self._pairing.lose_base(base_id)
-        for pair in list(self._checklist.paths.values()):
+        for pair in self.pairs:
             if pair.base_id == base_id and host in (None, without_zone(pair.destination[0])):
-                self._checks.forget(pair)
-                if pair is self._nomination.nominee:
-                    self._nomination.nominee = None
-                self._checklist.failed(pair, reason)
+                self._lose(pair, reason)
         self._settle(now)
+
+    def path_lost(self, base_id: int, address: Address, now: float, reason: str) -> None:
+        """The way from a base to one address of the peer's has ended, as when its TCP connection has."""
+        pair = self._checklist.paths.get((base_id, address))
+        if pair is not None:
+            self._lose(pair, reason)
+            self._settle(now)
+
+    def _lose(self, pair: CandidatePair, reason: str) -> None:
+        self._checks.forget(pair)
+        if pair is self._nomination.nominee:
+            self._nomination.nominee = None
+        self._checklist.failed(pair, reason)
 
     def data_received(self, base_id: int, source: Address, size: int, packets: int, now: float) -> bool:
         """Whether datagrams of the application's may be taken from there: only from where the peer has been proved.
@@ -207,6 +217,10 @@ class Core:
 
     # What is known
 
+    def expects(self, transaction_id: bytes) -> bool:
+        """Whether a request of ours with this id waits for its answer."""
+        return self._checks.expects(transaction_id)
+
     @property
     def role(self) -> ICERole:
         return ICERole.CONTROLLING if self.controlling else ICERole.CONTROLLED
@@ -230,12 +244,16 @@ class Core:
 
     def receive(self, data: bytes | bytearray | memoryview, base_id: int, source: Address, now: float) -> None:
         """One STUN datagram that came in on a base."""
-        if self._over:
-            return
         try:
             message = stun.parse_message(data)
         except ParseError:
             self.dropped.malformed += 1
+        else:
+            self.receive_message(message, base_id, source, now)
+
+    def receive_message(self, message: stun.Message, base_id: int, source: Address, now: float) -> None:
+        """The same, for one that has been parsed already."""
+        if self._over:
             return
         if message.message_method is not stun.Method.BINDING:
             self.dropped.malformed += 1
@@ -338,7 +356,8 @@ class Core:
         pair.responses_sent += 1
         pair.last_request_received = pair.last_received = now
         # Whoever captured a check may send it from anywhere, but not from an address that the peer has signalled.
-        pair.peer_is_there |= not pair.is_unproven_stranger
+        if not pair.is_unproven_stranger:
+            self._pairing.prove(pair)
         if not pair.succeeded:
             self._checks.cancel(pair)
             self._checklist.trigger(pair)
@@ -387,7 +406,7 @@ class Core:
         pair = transaction.pair
         pair.responses_received += 1
         pair.last_response_received = now
-        pair.peer_is_there = True
+        self._pairing.prove(pair)
         pair.consent_expires = now + CONSENT_TIMEOUT
         round_trip_time = transaction.round_trip_time(now)
         if round_trip_time is not None:

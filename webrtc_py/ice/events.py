@@ -41,10 +41,18 @@ class PermissionNeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class PathProved:
+    """The peer is at this address: data that comes from there to this base may be taken. Told once for each pair."""
+
+    base_id: int
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class RoleChanged:
     """A role conflict was resolved (RFC 8445 section 7.3.1.1)."""
 
     role: ICERole
 
 
-Happening = StateChanged | SelectedPairChanged | PermissionNeeded | RoleChanged
+Happening = StateChanged | SelectedPairChanged | PathProved | PermissionNeeded | RoleChanged

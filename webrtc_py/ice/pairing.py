@@ -9,7 +9,7 @@ from collections.abc import Callable
 from ..states import CandidateType
 from .candidate import MAX_PRIORITY, Candidate, is_local_name, peer_reflexive_priority, without_zone
 from .checklist import CheckList
-from .events import Happening, PermissionNeeded
+from .events import Happening, PathProved, PermissionNeeded
 from .explain import Dropped
 from .pair import Address, CandidatePair
 
@@ -22,7 +22,7 @@ _LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
 
 
 class Pairing:
-    """Feeds the check list. ``events`` is where it tells that a relay needs a permission."""
+    """Feeds the check list. ``events`` is where it tells of permissions that relays need, and of where the peer is."""
 
     def __init__(
         self,
@@ -103,7 +103,8 @@ class Pairing:
         for pair in self._checklist.paths.values():
             if (without_zone(pair.destination[0]), pair.destination[1]) == (host, candidate.port):
                 pair.remote = candidate
-                pair.peer_is_there |= pair.requests_received > 0
+                if pair.requests_received:
+                    self.prove(pair)
                 self._checklist.prioritize(pair)
 
     def _pair(self, local: Candidate, base_id: int, remote: Candidate, host: str) -> None:
@@ -126,6 +127,12 @@ class Pairing:
         if pair.base.type is CandidateType.RELAY and key not in self._permissions:
             self._permissions.add(key)
             self._events.append(PermissionNeeded(pair.base_id, pair.destination))
+
+    def prove(self, pair: CandidatePair) -> None:
+        """The peer is there: what comes from this address to this base comes from it."""
+        if not pair.peer_is_there:
+            pair.peer_is_there = True
+            self._events.append(PathProved(pair.base_id, pair.destination))
 
     def learn_remote(self, priority: int, base_id: int, source: Address) -> CandidatePair | None:
         """A pair for a check's source, which signalling may not have told of (RFC 8445 section 7.3.1.3).
