@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -124,13 +123,17 @@ class VirtualHost:
         return self.bind(host, port)
 
     async def connect_tcp(
-        self, address: Address, *, tls: ssl.SSLContext | None = None, server_hostname: str | None = None
+        self, address: Address, *, local_host: str | None = None, local_port: int = 0
     ) -> VirtualStream:
-        """A stream without TLS inside: ``stream.tls`` and ``server_hostname`` only say what was asked for."""
         from .virtual_network import Route
 
-        source = (self.default_address(address[0]), self._free_port(self.default_address(address[0])))
-        segment = self.segment_of(source[0])
+        source_host = without_zone(local_host or self.default_address(address[0]))
+        if local_host is not None and self.segment_of(source_host) is None:
+            raise OSError(errno.EADDRNOTAVAIL, f"{self.name} has no address {local_host}")
+        source = (source_host, local_port or self._free_port(source_host))
+        if any((one.local_address, one.remote_address) == (source, address) for one in self._streams):
+            raise OSError(errno.EADDRINUSE, f"there is a connection from {source} to {address}")
+        segment = self.segment_of(source_host)
         network, loop = self.network, asyncio.get_running_loop()
         route = None if segment is None else network.leave("tcp", Route(segment, source, address), loop.time())
         if route is None:
@@ -154,8 +157,8 @@ class VirtualHost:
         if listener is None:
             await asyncio.sleep(back.conditions.delay)
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens at {address}")
-        near = VirtualStream(self, source, address, link, tls=tls, server_hostname=server_hostname)
-        far = VirtualStream(host, route.destination, route.source, back, tls=tls, server_hostname=server_hostname)
+        near = VirtualStream(self, source, address, link)
+        far = VirtualStream(host, route.destination, route.source, back)
         near.peer, far.peer = far, near
         listener.on_connection(far)
         try:

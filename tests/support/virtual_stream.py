@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -32,22 +31,11 @@ class Listener:
 class VirtualStream:
     """One end of a TCP connection (:class:`webrtc_py.runtime.network.Stream`)."""
 
-    def __init__(
-        self,
-        host: VirtualHost,
-        local: Address,
-        remote: Address,
-        link: Link,
-        *,
-        tls: ssl.SSLContext | None,
-        server_hostname: str | None,
-    ) -> None:
+    def __init__(self, host: VirtualHost, local: Address, remote: Address, link: Link) -> None:
         self._host = host
         self._local = local
         self._remote = remote
         self._link = link
-        self.tls = tls
-        self.server_hostname = server_hostname
         self.peer: VirtualStream | None = None
         self._on_data: Callable[[bytes], None] | None = None
         self._on_lost: Callable[[Exception | None], None] | None = None

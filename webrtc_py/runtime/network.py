@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -41,7 +40,7 @@ class DatagramSocket(Protocol):
 
 
 class Stream(Protocol):
-    """A TCP or TLS connection."""
+    """Octets in order: a TCP connection, or what runs inside one."""
 
     @property
     def local_address(self) -> Address: ...
@@ -73,7 +72,5 @@ class Network(Protocol):
     async def open_udp(self, host: str, port: int = 0) -> DatagramSocket:
         """A socket bound to a numeric address. OSError when the system refuses."""
 
-    async def connect_tcp(
-        self, address: Address, *, tls: ssl.SSLContext | None = None, server_hostname: str | None = None
-    ) -> Stream:
-        """A TCP connection, TLS inside when a context is given. OSError when it cannot be made."""
+    async def connect_tcp(self, address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
+        """A TCP connection, from a local address where one is given. OSError when it cannot be made."""

@@ -7,7 +7,6 @@ import contextlib
 import functools
 import ipaddress
 import socket
-import ssl
 import threading
 import time
 
@@ -38,10 +37,8 @@ class SystemNetwork:
     async def open_udp(self, host: str, port: int = 0) -> DatagramSocket:
         return await udp.open_udp(host, port)
 
-    async def connect_tcp(
-        self, address: Address, *, tls: ssl.SSLContext | None = None, server_hostname: str | None = None
-    ) -> Stream:
-        return await tcp.connect_tcp(address, tls=tls, server_hostname=server_hostname)
+    async def connect_tcp(self, address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
+        return await tcp.connect_tcp(address, local_host=local_host, local_port=local_port)
 
 
 async def _look_up(host: str, port: int) -> list[Address]:

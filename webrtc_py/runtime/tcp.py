@@ -1,14 +1,15 @@
-"""TCP and TLS connections as octet streams with callbacks."""
+"""TCP connections as octet streams with callbacks."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
+import socket
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from .network import Address, Stream
 from .shared import Shared
+from .udp import scope_of, zone_of
 
 
 class TCPStream(asyncio.Protocol):
@@ -58,8 +59,8 @@ class TCPStream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.pause_reading()
-        self._local_address = transport.get_extra_info("sockname")[:2]
-        self._remote_address = transport.get_extra_info("peername")[:2]
+        self._local_address = _from_system(transport.get_extra_info("sockname"))
+        self._remote_address = _from_system(transport.get_extra_info("peername"))
 
     def data_received(self, data: bytes) -> None:
         if self._on_data is not None:
@@ -75,16 +76,36 @@ class TCPStream(asyncio.Protocol):
                 self._on_lost(error)
 
 
-async def connect_tcp(
-    address: Address, *, tls: ssl.SSLContext | None = None, server_hostname: str | None = None
-) -> Stream:
-    """Connect to a numeric address, with TLS inside when a context is given. OSError when it cannot be made."""
+async def connect_tcp(address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
+    """Connect to a numeric address, from a local one where it is given. OSError when it cannot be made."""
     shared = Shared.of_running_loop()
-    _, stream = await shared.loop.create_connection(
-        lambda: TCPStream(shared),
-        address[0],
-        address[1],
-        ssl=tls,
-        server_hostname=server_hostname if tls is not None else None,
-    )
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if local_host is not None or local_port:
+            if local_port:
+                # A listener may have the port, and earlier connections from it may not be quite over.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            any_host = "::" if ":" in address[0] else "0.0.0.0"
+            sock.bind(_to_system((local_host or any_host, local_port)))
+        await shared.loop.sock_connect(sock, _to_system(address))
+        _, stream = await shared.loop.create_connection(lambda: TCPStream(shared), sock=sock)
+    except BaseException:
+        sock.close()
+        raise
     return stream
+
+
+def _to_system(address: Address) -> tuple[Any, ...]:
+    """As the system takes it: an IPv6 zone is a number there. So no resolver is asked, which would take a thread."""
+    host, port = address
+    if ":" not in host:
+        return address
+    host, _, zone = host.partition("%")
+    return host, port, 0, scope_of(zone) if zone else 0
+
+
+def _from_system(address: tuple[Any, ...]) -> Address:
+    if len(address) == 4 and address[3]:
+        return f"{address[0].partition('%')[0]}%{zone_of(address[3])}", address[1]
+    return address[0], address[1]

@@ -79,19 +79,20 @@ class _SystemAddresses:
         if not host.startswith("fe80:"):
             return address
         host, _, zone = host.partition("%")
-        return host, port, 0, _scope_of(zone) if zone else self._own_scope
+        return host, port, 0, scope_of(zone) if zone else self._own_scope
 
     def from_system(self, address: tuple[Any, ...]) -> Address:
         if len(address) == 4 and address[3]:
             scope = address[3]
             zone = self._zones.get(scope)
             if zone is None:
-                zone = self._zones[scope] = _zone_of(scope)
+                zone = self._zones[scope] = zone_of(scope)
             return f"{address[0]}%{zone}", address[1]
         return address[0], address[1]
 
 
-def _scope_of(zone: str) -> int:
+def scope_of(zone: str) -> int:
+    """The number that the system knows an IPv6 zone by; 0 when there is none of this name."""
     if zone.isdecimal():
         return int(zone)
     try:
@@ -100,7 +101,8 @@ def _scope_of(zone: str) -> int:
         return 0
 
 
-def _zone_of(scope: int) -> str:
+def zone_of(scope: int) -> str:
+    """The name of an IPv6 zone, or its number where it has none."""
     try:
         return socket.if_indextoname(scope)
     except OSError:
@@ -362,7 +364,7 @@ def _bind(host: str, port: int) -> socket.socket:
             else:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
         host, _, zone = host.partition("%")
-        sock.bind((host, port, 0, _scope_of(zone)) if is_ipv6 else (host, port))
+        sock.bind((host, port, 0, scope_of(zone)) if is_ipv6 else (host, port))
     except BaseException:
         sock.close()
         raise
