@@ -8,7 +8,7 @@ from types import TracebackType
 from .ice.agent import Agent
 from .ice.agent_options import AgentOptions
 from .ice.candidate import Candidate
-from .ice.gather import GatheringError
+from .ice.gather_plan import GatheringError
 from .ice.listener import AgentListener
 from .ice.options import AgentTimings
 from .ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEParameters

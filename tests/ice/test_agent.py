@@ -177,7 +177,7 @@ def test_link_local_addresses_serve_when_the_peer_tells_its_own() -> None:
             await asyncio.sleep(0)
             assert [candidate and candidate.address for candidate in told] == ["192.0.2.1", None]
             assert pair.other.get_local_candidates() == []
-            [base] = pair.other._bases.values()
+            [base] = pair.other._newest._bases.values()
             port = base.socket.local_address[1]
             pair.one.add_remote_candidate(unmarshal_candidate(f"candidate:1 1 udp 2130706431 fe80::2 {port} typ host"))
             here, there = await asyncio.gather(
@@ -228,7 +228,7 @@ def test_a_name_that_nobody_answers_for_holds_up_nothing() -> None:
             gone = unmarshal_candidate("candidate:9 1 udp 2122260223 gone-1.local 5000 typ host")
             for _ in range(100):
                 pair.one.add_remote_candidate(gone)
-            assert len(pair.one._tasks) == 32
+            assert len(pair.one._newest._tasks) == 32
             loop = asyncio.get_running_loop()
             began = loop.time()
             await pair.connect()
@@ -248,7 +248,7 @@ def test_names_are_ignored_when_mdns_is_disabled() -> None:
             pair.one.add_remote_candidate(
                 unmarshal_candidate("candidate:9 1 udp 2122260223 gone-1.local 5000 typ host")
             )
-            assert pair.one._tasks == set()
+            assert pair.one._newest._tasks == set()
 
     in_network(test)
 
@@ -319,13 +319,13 @@ def test_a_train_that_mixes_stun_and_data_is_taken_apart() -> None:
     async def test(network: VirtualNetwork) -> None:
         async with Pair(network) as pair:
             here, there = await pair.connect()
-            [base] = pair.other._bases.values()
+            [base] = pair.other._newest._bases.values()
             indication = stun.serialize(stun.Message(stun.Method.BINDING, stun.Class.INDICATION, bytes(12)))
             assert len(indication) == 28
             data = b"\x80" * 28 + indication + b"\x81" * 28 + b"\x00" * 28 + b"\x82" * 9
             assert here.local_address is not None
             now = asyncio.get_running_loop().time()
-            receiver = base.socket._receiver  # type: ignore[union-attr]
+            receiver = base.socket.receiver  # type: ignore[union-attr]
             assert receiver is not None
             receiver(Train(memoryview(data), 28), here.local_address, now)
             assert [await there.recv() for _ in range(3)] == [b"\x80" * 28, b"\x81" * 28, b"\x82" * 9]

@@ -16,7 +16,7 @@ from webrtc_py.ice import stun
 from webrtc_py.ice.agent import Agent
 from webrtc_py.ice.agent_options import AgentOptions
 from webrtc_py.ice.candidate import Candidate
-from webrtc_py.ice.gather import GatheringError
+from webrtc_py.ice.gather_plan import GatheringError
 from webrtc_py.ice.url import ServerURL
 from webrtc_py.states import CandidateType, ICEGathererState, NetworkType
 from webrtc_py.train import Train

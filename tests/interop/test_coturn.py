@@ -99,7 +99,7 @@ class Side:
 
     @property
     def relay(self) -> Relay:
-        [base] = [base for base in self.gatherer.agent._bases.values() if isinstance(base.socket, Relay)]
+        [base] = [base for base in self.gatherer.agent._newest._bases.values() if isinstance(base.socket, Relay)]
         assert isinstance(base.socket, Relay)
         return base.socket
 

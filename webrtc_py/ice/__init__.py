@@ -23,7 +23,7 @@ from .agent import Agent
 from .agent_options import AgentOptions
 from .candidate import Candidate, UnsupportedCandidateError, unmarshal_candidate
 from .conn import Conn
-from .gather import GatheringError
+from .gather_plan import GatheringError
 from .options import AgentTimings
 from .stats import CandidatePairStats
 from .url import ServerURL, parse_url

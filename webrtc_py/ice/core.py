@@ -226,6 +226,11 @@ class Core:
         return ICERole.CONTROLLING if self.controlling else ICERole.CONTROLLED
 
     @property
+    def remote_ufrag(self) -> str | None:
+        """The peer's user fragment, once it is known."""
+        return self._checks.remote_ufrag
+
+    @property
     def pairs(self) -> list[CandidatePair]:
         """All pairs, with their statistics."""
         return list(self._checklist.paths.values())

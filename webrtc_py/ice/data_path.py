@@ -11,9 +11,8 @@ from ..runtime.shared import Shared
 from ..states import ICETransportState
 from ..train import Train
 from .binding import BindingQueries
-from .candidate import without_zone
 from .core import Core
-from .gather import Base
+from .gather_plan import Base
 from .stun import is_stun
 
 DataReceiver = Callable[[Train, float], None]
@@ -24,31 +23,15 @@ _MAX_EARLY_DATAGRAMS = 16
 _SEEKING = (ICETransportState.NEW, ICETransportState.CHECKING)
 
 
-class DataPath:
-    """Tells STUN from data (RFC 7983), lets nothing in that a stranger sent, and sends over the core's path."""
+class Inbox:
+    """Where the peer's datagrams end, whichever path they came by."""
 
-    def __init__(
-        self,
-        core: Core,
-        bases: Mapping[int, Base],
-        queries: BindingQueries,
-        flush: Callable[[float], None],
-        shared: Shared,
-    ) -> None:
-        self._core = core
-        self._bases = bases
-        self._queries = queries
-        self._flush = flush
+    def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._receiver: DataReceiver | None = None
         self._early: list[bytes] = []
-        self._unproved: list[tuple[int, Address, bytes]] = []
         self.dropped = 0
         """Datagrams from where no peer was proved, that nobody took in time, or that had no path to go."""
-
-    def receiver_for(self, base_id: int, *, link_local: bool = False) -> Receiver:
-        """What a socket is to call."""
-        return partial(self._receive_link_local if link_local else self._receive, base_id)
 
     def set_receiver(self, receiver: DataReceiver | None) -> None:
         """Who takes the peer's datagrams. A few that came before are handed over now."""
@@ -61,15 +44,55 @@ class DataPath:
             for datagram in early:
                 receiver(Train.of(datagram), now)
 
-    def send(self, train: Train) -> None:
+    def put(self, train: Train, now: float) -> None:
+        if self._receiver is not None:
+            self._receiver(train, now)
+            return
+        for datagram in train:
+            if len(self._early) < _MAX_EARLY_DATAGRAMS:
+                self._early.append(bytes(datagram))
+            else:
+                self.dropped += 1
+
+    def close(self) -> None:
+        self._receiver = None
+        self._early.clear()
+
+
+class DataPath:
+    """Of one generation: tells STUN from data (RFC 7983), lets nothing in that a stranger sent, sends over the path."""
+
+    def __init__(
+        self,
+        core: Core,
+        bases: Mapping[int, Base],
+        queries: BindingQueries,
+        flush: Callable[[float], None],
+        inbox: Inbox,
+        shared: Shared,
+    ) -> None:
+        self._core = core
+        self._bases = bases
+        self._queries = queries
+        self._flush = flush
+        self._inbox = inbox
+        self._shared = shared
+        self._unproved: list[tuple[int, Address, bytes]] = []
+
+    def receiver_for(self, base_id: int) -> Receiver:
+        """What a socket is to call."""
+        return partial(self._receive, base_id)
+
+    def send(self, train: Train) -> bool:
+        """Whether there was a path."""
         core = self._core
         path = core.path
         base = None if path is None else self._bases.get(path.base_id)
         if path is None or base is None:
-            self.dropped += len(train)
-            return
+            return False
         base.socket.send(train, path.destination)
         core.data_sent(len(train.data), len(train), self._shared.loop.time())
+        return True
 
     def take_unproved(self, now: float) -> None:
         """The core has learnt something: perhaps that a stranger, some of whose datagrams were kept, is the peer."""
@@ -79,14 +102,12 @@ class DataPath:
         unproved, self._unproved = self._unproved, []
         for base_id, source, datagram in unproved:
             if (base_id, source) in proved:
-                self.dropped -= 1
+                self._inbox.dropped -= 1
                 self._receive_data(base_id, Train.of(datagram), source, now)
             elif self._core.state in _SEEKING:
                 self._unproved.append((base_id, source, datagram))
 
     def close(self) -> None:
-        self._receiver = None
-        self._early.clear()
         self._unproved.clear()
 
     def _receive(self, base_id: int, train: Train, source: Address, now: float) -> None:
@@ -100,11 +121,7 @@ class DataPath:
             elif datagram[0] > 3:
                 self._receive_data(base_id, Train.of(datagram), source, now)
             else:
-                self.dropped += 1
-
-    def _receive_link_local(self, base_id: int, train: Train, source: Address, now: float) -> None:
-        """The zone is the socket's own; the peer's candidate does not have it."""
-        self._receive(base_id, train, (without_zone(source[0]), source[1]), now)
+                self._inbox.dropped += 1
 
     def _receive_stun(self, base_id: int, datagram: memoryview, source: Address, now: float) -> None:
         if self._queries.receive(datagram, source):
@@ -121,21 +138,14 @@ class DataPath:
             return
         if was_disconnected:
             self._flush(now)
-        if self._receiver is not None:
-            self._receiver(train, now)
-            return
-        for datagram in train:
-            if len(self._early) < _MAX_EARLY_DATAGRAMS:
-                self._early.append(bytes(datagram))
-            else:
-                self.dropped += 1
+        self._inbox.put(train, now)
 
     def _keep_unproved(self, base_id: int, train: Train, source: Address) -> None:
         """A ClientHello may overtake the check that proves the peer, or the description that lets us believe the check.
 
         Only the last few datagrams are kept, and only DTLS: its sender would not repeat it before a second has passed.
         """
-        self.dropped += len(train)
+        self._inbox.dropped += len(train)
         if self._core.state in _SEEKING:
             for datagram in train:
                 if PROTOCOL_OF_FIRST_BYTE[datagram[0]] is Protocol.DTLS:

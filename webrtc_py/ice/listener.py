@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..states import ICEGathererState, ICETransportState
 from .candidate import Candidate
-from .gather import GatheringError
+from .gather_plan import GatheringError
 from .pair import CandidatePair
 
 
@@ -13,6 +13,9 @@ class AgentListener:
 
     def local_candidate(self, candidate: Candidate | None) -> None:
         """A candidate to tell the peer; None when there are no more."""
+
+    def local_candidate_removed(self, candidate: Candidate) -> None:
+        """A candidate that the peer was told of is no more."""
 
     def gathering_failed(self, error: GatheringError) -> None:
         """A server gave no candidate."""

@@ -30,6 +30,7 @@ __all__ = [
     "binding_success",
     "is_stun",
     "parse_message",
+    "peek_transaction",
     "serialize",
 ]
 
@@ -49,6 +50,7 @@ _INTEGRITY_LENGTH: Final = 24
 _FINGERPRINT_LENGTH: Final = 8
 _FINGERPRINT_XOR: Final = 0x5354554E
 
+_USERNAME: Final = 0x0006
 _MESSAGE_INTEGRITY: Final = 0x0008
 _MESSAGE_INTEGRITY_SHA256: Final = 0x001C
 _FINGERPRINT: Final = 0x8028
@@ -131,6 +133,26 @@ class Message(_codec.Message):
 def is_stun(data: bytes | bytearray | memoryview) -> bool:
     """Whether a datagram looks like STUN: two zero bits in front and the magic cookie (RFC 8489 section 5)."""
     return len(data) >= 20 and data[0] < 4 and data[4:8] == _COOKIE
+
+
+def peek_transaction(data: memoryview) -> tuple[bytes, str | None]:
+    """The transaction id of what :func:`is_stun` lets through, and the user fragment that a request is addressed to.
+
+    That is the first half of USERNAME (RFC 8445 section 7.2.2), empty without one; None for all but requests.
+    """
+    transaction_id = bytes(data[8:20])
+    if data[0] & 1 or data[1] & 0x10:  # a response, or an indication
+        return transaction_id, None
+    position = 20
+    for _ in range(_MAX_ATTRIBUTES):
+        if position + 4 > len(data):
+            break
+        kind, length = _ATTRIBUTE.unpack_from(data, position)
+        if kind == _USERNAME:
+            name = bytes(data[position + 4 : position + 4 + length])
+            return transaction_id, name.partition(b":")[0].decode("ascii", "replace")
+        position += 4 + length + -length % 4
+    return transaction_id, ""
 
 
 def parse_message(data: bytes | bytearray | memoryview) -> Message:

@@ -1,0 +1,326 @@
+"""One generation of an agent: what one pair of credentials on each side stands for (RFC 8445 section 9)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import secrets
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from ..runtime.driver import Driver
+from ..runtime.network import DatagramSocket, Network
+from ..runtime.shared import Shared
+from ..states import CandidateType, ICEGathererState, ICETransportState, NetworkType
+from ..train import Train
+from .addresses import LocalAddress, local_addresses
+from .agent_options import AgentOptions
+from .binding import BindingQueries, keepalive
+from .candidate import Candidate
+from .core import Core
+from .data_path import DataPath, Inbox
+from .events import Happening, Outgoing, PathProved, PermissionNeeded, SelectedPairChanged, StateChanged
+from .gather import Gathering
+from .gather_plan import Base, GatheringError, GatherPlan
+from .pair import Address, CandidatePair
+from .relay import Relay
+from .udp_port import UDPEndpoint, UDPPort
+
+logger = logging.getLogger(__name__)
+
+# RFC 8445 section 5.3 asks for 24 and 128 bits of chance; these are 48 and 144.
+_UFRAG_OCTETS = 6
+_PWD_OCTETS = 18
+# RFC 8445 section 11: often enough for a NAT's mapping to live until the checks keep it alive.
+_BINDING_KEEPALIVE_INTERVAL = 15.0
+_MAX_LOOKUPS = 32
+_CLOSE_TIMEOUT = 2.0
+_SEEKING = (ICETransportState.NEW, ICETransportState.CHECKING)
+
+
+def new_credentials() -> tuple[str, str]:
+    """A user fragment and a password, drawn at random."""
+    return _random_text(_UFRAG_OCTETS), _random_text(_PWD_OCTETS)
+
+
+def _random_text(octets: int) -> str:
+    """Base64 has ICE's alphabet, and no padding when ``octets`` is a multiple of three."""
+    return base64.b64encode(secrets.token_bytes(octets)).decode()
+
+
+class Owner(Protocol):
+    """The agent, as its generations see it."""
+
+    def find_port(self, host: str) -> UDPPort | None: ...
+
+    async def look_up(self, name: str) -> str | None:
+        """The address of a ``.local`` name, or None."""
+
+    def candidate_found(self, generation: Generation, candidate: Candidate | None) -> None: ...
+
+    def candidate_removed(self, generation: Generation, candidate: Candidate) -> None: ...
+
+    def gathering_failed(self, error: GatheringError) -> None: ...
+
+    def gathering_state_changed(self, generation: Generation, state: ICEGathererState) -> None: ...
+
+    def state_changed(self, generation: Generation, state: ICETransportState, reason: str) -> None: ...
+
+    def pair_selected(self, generation: Generation, pair: CandidatePair) -> None: ...
+
+
+class Generation:
+    """A core with its candidates, their sockets and their gathering. :meth:`stop` and :meth:`clean_up` end it."""
+
+    def __init__(
+        self, core: Core, options: AgentOptions, owner: Owner, network: Network, inbox: Inbox, shared: Shared
+    ) -> None:
+        self.core = core
+        self.gathering_state = ICEGathererState.NEW
+        self._options = options
+        self._owner = owner
+        self._network = network
+        self._shared = shared
+        self._driver = Driver[Outgoing, Happening](core, self._send_check, self._on_happening, shared)
+        self._bases: dict[int, Base] = {}
+        self._last_base_id = 0
+        self._queries = BindingQueries(shared)
+        self._gathering: Gathering | None = None
+        self._binding_timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lookups = 0
+        self._remote_ended = False
+        self.data = DataPath(core, self._bases, self._queries, self._driver.flush, inbox, shared)
+
+    def port_on(self, host: str) -> UDPPort | None:
+        """The port that this generation has on a local address."""
+        for base in self._bases.values():
+            socket = base.socket
+            if base.address is not None and base.address.host == host and isinstance(socket, UDPEndpoint):
+                return socket.port
+        return None
+
+    def find_port(self, host: str) -> UDPPort | None:
+        """The agent's port on a local address, of whichever generation."""
+        return self._owner.find_port(host)
+
+    def set_options(self, options: AgentOptions) -> None:
+        """For what has not been begun: the gathering, and the times."""
+        self._options = options
+        if self.core.state is ICETransportState.NEW:
+            self.core.timings = options.core_timings
+
+    def flush(self, now: float) -> None:
+        self._driver.flush(now)
+        self.data.take_unproved(now)
+
+    # Gathering
+
+    def gather(self) -> None:
+        options = self._options
+        addresses = local_addresses(
+            self._network.interfaces(),
+            use_ipv4=NetworkType.UDP4 in options.network_types,
+            use_ipv6=NetworkType.UDP6 in options.network_types,
+            include_loopback=options.include_loopback,
+            interface_filter=options.interface_filter,
+            ip_filter=options.ip_filter,
+        )
+        plan = GatherPlan(
+            addresses=addresses,
+            urls=list(dict.fromkeys(options.server_urls)),
+            candidate_types=frozenset(CandidateType(one) for one in options.candidate_types),
+            ufrag=self.core.local_ufrag,
+            timeout=options.stun_gather_timeout,
+            port_range=options.port_range,
+            tls_context=options.tls_context,
+            bind_relays=options.interface_filter is not None or options.ip_filter is not None,
+        )
+        self._gathering = Gathering(plan, self, self._network, self._queries, self._shared)
+        self._set_gathering_state(ICEGathererState.GATHERING)
+        self._start_task(self._gather(self._gathering), "gather")
+        self._binding_timer = self._shared.loop.call_later(_BINDING_KEEPALIVE_INTERVAL, self._keep_bindings)
+
+    async def _gather(self, gathering: Gathering) -> None:
+        await gathering.run()
+        now = self._shared.loop.time()
+        with self._shared.step:
+            self.core.local_gathering_done(now)
+            self._set_gathering_state(ICEGathererState.COMPLETE)
+            self._owner.candidate_found(self, None)
+            self._driver.flush(now)
+
+    def _set_gathering_state(self, state: ICEGathererState) -> None:
+        self.gathering_state = state
+        self._owner.gathering_state_changed(self, state)
+
+    def add_base(self, socket: DatagramSocket | Relay, address: LocalAddress | None) -> Base:
+        """Candidates are going to send from here."""
+        self._last_base_id += 1
+        base = Base(self._last_base_id, socket, address)
+        self._bases[base.id] = base
+        if isinstance(socket, UDPEndpoint):
+            socket.expects = self._expects
+        socket.set_receiver(self.data.receiver_for(base.id))
+        return base
+
+    def _expects(self, transaction_id: bytes) -> bool:
+        return self.core.expects(transaction_id) or self._queries.expects(transaction_id)
+
+    def add_candidate(self, candidate: Candidate, base: Base) -> None:
+        """Gathering has found a candidate. The peer is told before it is checked (RFC 8838 section 10)."""
+        now = self._shared.loop.time()
+        with self._shared.step:
+            if self.core.add_local_candidate(candidate, base.id, now):
+                if base.address is None or base.address.is_announced:
+                    self._owner.candidate_found(self, candidate)
+                self._driver.flush(now)
+
+    def gathering_failed(self, error: GatheringError) -> None:
+        self._owner.gathering_failed(error)
+
+    def relay_lost(self, relay: Relay, reason: str) -> None:
+        """An allocation has ended before its time: its candidate is no more."""
+        now = self._shared.loop.time()
+        for base in list(self._bases.values()):
+            if base.socket is relay:
+                logger.info("ICE %s: the relay %s is lost: %s", self.core.local_ufrag, relay.local_address, reason)
+                del self._bases[base.id]
+                self.core.base_lost(base.id, now, reason=f"the relay is lost: {reason}")
+                self._driver.flush(now)
+        relay.abort()
+
+    def permission_refused(self, relay: Relay, host: str, reason: str) -> None:
+        """A TURN server lets nothing through to this host."""
+        now = self._shared.loop.time()
+        for base in self._bases.values():
+            if base.socket is relay:
+                self.core.base_lost(base.id, now, host=host, reason=f"the TURN server refuses {host}: {reason}")
+        self._driver.flush(now)
+
+    def path_lost(self, base: Base, address: Address, reason: str) -> None:
+        """A connection that was a path by itself has ended (RFC 6544)."""
+        now = self._shared.loop.time()
+        self.core.path_lost(base.id, address, now, reason)
+        self._driver.flush(now)
+
+    def _keep_bindings(self) -> None:
+        """RFC 8445 section 5.1.1.4: NATs must not forget the server-reflexive candidates before ICE has concluded."""
+        self._binding_timer = None
+        if self._gathering is None or self.core.state not in _SEEKING:
+            return
+        for socket, server in self._gathering.bindings:
+            socket.send(Train.of(keepalive()), server)
+        self._binding_timer = self._shared.loop.call_later(_BINDING_KEEPALIVE_INTERVAL, self._keep_bindings)
+
+    # The peer
+
+    def set_remote_credentials(self, ufrag: str, pwd: str) -> None:
+        now = self._shared.loop.time()
+        self.core.set_remote_credentials(ufrag, pwd, now)
+        self.flush(now)
+
+    def start(self, controlling: bool, ufrag: str, pwd: str, *, remote_lite: bool) -> None:
+        """Begin to check. The credentials may be known already, if they are the same."""
+        now = self._shared.loop.time()
+        self.core.set_remote_lite(remote_lite)
+        self.core.set_remote_credentials(ufrag, pwd, now)
+        self.core.start(controlling, now)
+        self.flush(now)
+
+    def add_remote_candidate(self, candidate: Candidate, *, resolve: bool) -> None:
+        """``resolve`` says whether a ``.local`` name may be looked up; that holds up nothing."""
+        now = self._shared.loop.time()
+        if not candidate.is_hidden:
+            self.core.add_remote_candidate(candidate, now)
+        elif resolve and self._lookups < _MAX_LOOKUPS:
+            self._lookups += 1
+            self._start_task(self._look_up(candidate), f"look up {candidate.address}")
+        else:
+            logger.debug("%s is not looked up", candidate.address)
+        self._driver.flush(now)
+
+    def end_of_remote_candidates(self) -> None:
+        now = self._shared.loop.time()
+        self._remote_ended = True
+        self._end_remote_candidates(now)
+        self._driver.flush(now)
+
+    async def _look_up(self, candidate: Candidate) -> None:
+        try:
+            address = await self._owner.look_up(candidate.address)
+        finally:
+            self._lookups -= 1
+        now = self._shared.loop.time()
+        with self._shared.step:
+            if address is None:
+                logger.info("%s was not resolved: its candidate is left out", candidate.address)
+            else:
+                self.core.add_remote_candidate(candidate, now, address)
+            self._end_remote_candidates(now)
+            self._driver.flush(now)
+
+    def _end_remote_candidates(self, now: float) -> None:
+        if self._remote_ended and not self._lookups:
+            self.core.end_of_remote_candidates(now)
+
+    # What the core tells
+
+    def _send_check(self, outgoing: Outgoing) -> None:
+        base = self._bases.get(outgoing.base_id)
+        if base is not None:
+            base.socket.send(Train.of(outgoing.data), outgoing.destination)
+
+    def _on_happening(self, event: Happening) -> None:
+        if isinstance(event, StateChanged):
+            self._owner.state_changed(self, event.state, event.reason)
+        elif isinstance(event, SelectedPairChanged):
+            base = self._bases.get(event.pair.base_id)
+            if base is not None and base.relay is not None:
+                base.relay.bind_channel(event.pair.destination, self._shared.loop.time())
+            self._owner.pair_selected(self, event.pair)
+        elif isinstance(event, PathProved):
+            base = self._bases.get(event.base_id)
+            if base is not None and isinstance(base.socket, UDPEndpoint):
+                base.socket.claim(event.address)
+        elif isinstance(event, PermissionNeeded):
+            base = self._bases.get(event.base_id)
+            if base is not None and base.relay is not None:
+                base.relay.permit(event.address[0], self._shared.loop.time())
+
+    # The end
+
+    def stop(self) -> None:
+        """Stop at once; :meth:`close` gives back what takes longer."""
+        now = self._shared.loop.time()
+        self.core.close()
+        self._driver.flush(now)
+        self._driver.close()
+        if self._binding_timer is not None:
+            self._binding_timer.cancel()
+        self.data.close()
+        for task in self._tasks:
+            task.cancel()
+        for base in self._bases.values():
+            base.socket.set_receiver(None)
+            if not isinstance(base.socket, Relay):
+                base.socket.close()
+        if self.gathering_state is not ICEGathererState.CLOSED:
+            self._set_gathering_state(ICEGathererState.CLOSED)
+
+    async def clean_up(self) -> None:
+        """What takes longer than :meth:`stop`: within two seconds all tasks and allocations are gone."""
+        relays = [base.relay for base in self._bases.values() if base.relay is not None]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await asyncio.gather(*(relay.close() for relay in relays), *self._tasks, return_exceptions=True)
+        for relay in relays:
+            relay.abort()
+        self._bases.clear()
+
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._shared.loop.create_task(work, name=f"ICE: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
