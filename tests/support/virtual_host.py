@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # As Linux does: the range in which a socket that asks for port 0 finds one.
 _EPHEMERAL_PORTS = range(32768, 61000)
 
+WATCH_DELAY = 0.2
+"""From a change of the interfaces until those who watch them are told."""
+
 # How long a TCP connection to nowhere is tried (Linux, with six retransmissions of the SYN).
 _TCP_CONNECT_TIMEOUT = 127.0
 
@@ -87,6 +90,55 @@ class VirtualSocket:
         return f"VirtualSocket({self._host.name}, {self._address[0]}, {self._address[1]})"
 
 
+class VirtualMulticastSocket:
+    """A socket in a group (:class:`webrtc_py.runtime.network.MulticastSocket`), on all interfaces of its host."""
+
+    def __init__(self, host: VirtualHost, group: str, port: int) -> None:
+        self._host = host
+        self.key = (group, port)
+        self._receiver: Receiver | None = None
+
+    @property
+    def local_address(self) -> Address:
+        return self.key
+
+    def set_receiver(self, receiver: Receiver | None) -> None:
+        self._receiver = receiver
+
+    def join(self) -> None:
+        if not self._host.has_multicast:
+            raise OSError(errno.ENODEV, f"{self._host.name} has no multicast")
+
+    def send(self, train: Train, address: Address) -> None:
+        for datagram in train:
+            self._host.network.send_to_group(self._host, self.key[1], address, bytes(datagram))
+
+    def close(self) -> None:
+        self._receiver = None
+        self._host.forget_multicast(self)
+
+    def receive(self, data: bytes, source: Address, now: float) -> None:
+        if self._receiver is not None:
+            with self._host.network.shared.step:
+                self._receiver(Train.of(data), source, now)
+
+    def __repr__(self) -> str:
+        return f"VirtualMulticastSocket({self._host.name}, {self.key})"
+
+
+class VirtualWatch:
+    """See :class:`webrtc_py.runtime.network.Watch`."""
+
+    def __init__(self, watches: list[VirtualWatch], on_change: Callable[[], None]) -> None:
+        self._watches = watches
+        self.on_change = on_change
+        watches.append(self)
+
+    def close(self) -> None:
+        if self in self._watches:
+            self._watches.remove(self)
+
+
 class VirtualHost:
     """One machine (:class:`webrtc_py.runtime.network.Network`). It always has a loopback interface."""
 
@@ -97,6 +149,11 @@ class VirtualHost:
         """Whether it belongs to the network, as a STUN server does: its sockets may stay open at the end."""
         self._interfaces: dict[str, _Interface] = {}
         self._sockets: dict[Address, VirtualSocket] = {}
+        self._multicast: list[VirtualMulticastSocket] = []
+        self.has_multicast = True
+        """Whether multicast groups can be joined."""
+        self._watches: list[VirtualWatch] = []
+        self._is_change_due = False
         self._listeners: dict[Address, Listener] = {}
         self._streams: set[VirtualStream] = set()
         self._next_port = _EPHEMERAL_PORTS.start
@@ -111,6 +168,9 @@ class VirtualHost:
             if one.up
         ]
 
+    def watch(self, on_change: Callable[[], None], interval: float) -> VirtualWatch:
+        return VirtualWatch(self._watches, on_change)
+
     async def resolve(self, host: str, port: int) -> list[Address]:
         if host in self.network.names:
             return [(address, port) for address in self.network.names[host]]
@@ -121,6 +181,12 @@ class VirtualHost:
 
     async def open_udp(self, host: str, port: int = 0) -> VirtualSocket:
         return self.bind(host, port)
+
+    async def open_multicast(self, group: str, port: int) -> VirtualMulticastSocket:
+        socket = VirtualMulticastSocket(self, group, port)
+        socket.join()
+        self._multicast.append(socket)
+        return socket
 
     async def connect_tcp(
         self, address: Address, *, local_host: str | None = None, local_port: int = 0
@@ -176,10 +242,33 @@ class VirtualHost:
         self._interfaces[name] = _Interface(name, addresses, segment)
         for address in addresses:
             segment.add(address, self)
+        self._changed()
+
+    def remove_interface(self, name: str) -> None:
+        """Unplug it: its addresses are nobody's, and what is sent from them goes nowhere."""
+        one = self._interfaces.pop(name)
+        for address in one.addresses:
+            one.segment.nodes.pop(address)
+        self._changed()
 
     def set_interface_up(self, name: str, up: bool) -> None:
         """Take an interface down, or up again. A socket bound to it stays, but nothing leaves or reaches it."""
         self._interfaces[name].up = up
+        self._changed()
+
+    def add_address(self, name: str, address: str) -> None:
+        """Give an interface one more address."""
+        one = self._interfaces[name]
+        one.segment.add(address, self)
+        one.addresses = (*one.addresses, address)
+        self._changed()
+
+    def remove_address(self, name: str, address: str) -> None:
+        """Take an address away. Sockets that are bound to it stay, as a system lets them, and reach nobody."""
+        one = self._interfaces[name]
+        one.addresses = tuple(known for known in one.addresses if known != address)
+        one.segment.nodes.pop(address)
+        self._changed()
 
     def bind(self, host: str, port: int = 0) -> VirtualSocket:
         """What ``open_udp`` does, for callers that cannot wait."""
@@ -233,6 +322,25 @@ class VirtualHost:
         name = next((one.name for one in self._interfaces.values() if local in one.addresses), "eth0")
         return f"{source[0]}%{name}", source[1]
 
+    def interfaces_to(self, group: str) -> list[tuple[str, Segment]]:
+        """Where multicast leaves: an address of each interface, and its segment; loopback if there is nothing else."""
+        found = [
+            (address, one.segment)
+            for one in self._interfaces.values()
+            for address in [next((known for known in one.addresses if (":" in known) == (":" in group)), None)]
+            if one.up and address is not None
+        ]
+        return [way for way in found if not is_loopback(way[0])] or found
+
+    def receive_multicast(self, destination: Address, data: bytes, source: Address, now: float) -> None:
+        for socket in list(self._multicast):
+            if socket.key == destination:
+                socket.receive(data, source, now)
+
+    def forget_multicast(self, socket: VirtualMulticastSocket) -> None:
+        if socket in self._multicast:
+            self._multicast.remove(socket)
+
     def forget_socket(self, socket: VirtualSocket) -> None:
         host, port = socket.local_address
         self._sockets.pop((without_zone(host), port), None)
@@ -246,8 +354,20 @@ class VirtualHost:
     def leftovers(self) -> list[str]:
         if self.is_infrastructure:
             return []
-        left = [*self._sockets.values(), *self._streams, *self._listeners.values()]
+        left = [*self._sockets.values(), *self._multicast, *self._streams, *self._listeners.values(), *self._watches]
         return [f"left open on the virtual network: {one!r}" for one in left]
+
+    def _changed(self) -> None:
+        """Tell who watches, a moment later and once for all that has happened until then."""
+        if self._watches and not self._is_change_due:
+            self._is_change_due = True
+            self.network.schedule(self.network.shared.loop.time() + WATCH_DELAY, self._tell_watches)
+
+    def _tell_watches(self) -> None:
+        self._is_change_due = False
+        with self.network.shared.step:
+            for watch in list(self._watches):
+                watch.on_change()
 
     def _free_port(self, host: str) -> int:
         for _ in _EPHEMERAL_PORTS:

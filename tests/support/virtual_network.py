@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from webrtc_py.runtime.network import Address
@@ -227,6 +228,25 @@ class VirtualNetwork:
             return
         self._send(Packet(sender, source, destination, data), segment)
 
+    def send_to_group(self, sender: VirtualHost, port: int, destination: Address, data: bytes) -> None:
+        """To all hosts on the sender's segments, itself among them; no router lets multicast through."""
+        now = self.shared.loop.time()
+        for address, segment in sender.interfaces_to(destination[0]):
+            source = (address, port)
+            packet = Packet(sender, source, destination, data)
+            if self._is_dropped(packet):
+                continue
+            for node in dict.fromkeys(segment.nodes.values()):
+                if isinstance(node, NAT):
+                    continue
+                overhead = IPV6_OVERHEAD if ":" in address else IPV4_OVERHEAD
+                arrivals = [now] if node is sender else self.link(sender, node).arrivals(len(data) + overhead, now)
+                for arrival in arrivals:
+                    self.schedule(arrival, partial(self._deliver_to_group, node, packet))
+
+    def _deliver_to_group(self, host: VirtualHost, packet: Packet) -> None:
+        host.receive_multicast(packet.destination, packet.data, packet.source, self.shared.loop.time())
+
     def schedule(self, when: float, call: Callable[[], None]) -> None:
         """Call at ``when``, in the order of the calls of this method where times are equal."""
         heapq.heappush(self._arrivals, (when, self._sequence, call))
@@ -276,15 +296,21 @@ class VirtualNetwork:
         came_from = route.segment is nat.outside and route.source[0] in nat.addresses
         return None if came_from and not nat.hairpin else route
 
-    def _send(self, packet: Packet, segment: Segment) -> None:
+    def _is_dropped(self, packet: Packet) -> bool:
+        """Let the taps see it."""
         self.counters["sent"] += 1
         for tap in list(self._taps):
             verdict = tap(packet)
             if isinstance(verdict, Verdict):
                 self.counters["tap"] += 1
-                return
+                return True
             if verdict is not None:
                 packet.data = verdict
+        return False
+
+    def _send(self, packet: Packet, segment: Segment) -> None:
+        if self._is_dropped(packet):
+            return
         now = self.shared.loop.time()
         route = self.leave("udp", Route(segment, packet.source, packet.destination), now)
         if route is None:

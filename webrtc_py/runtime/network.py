@@ -17,10 +17,16 @@ Receiver = Callable[[Train, Address, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """A network interface that is up, with its numeric addresses (IPv6 link-local ones with their zone)."""
+    """A network interface that is up, with its numeric addresses (IPv6 link-local ones with their zone).
+
+    Of the addresses, ``temporary`` are those made against tracking (RFC 8981), and ``deprecated`` those that still
+    work but are not for new connections (RFC 4862 section 5.5.4), where the system tells.
+    """
 
     name: str
     addresses: tuple[str, ...]
+    temporary: frozenset[str] = frozenset()
+    deprecated: frozenset[str] = frozenset()
 
 
 class DatagramSocket(Protocol):
@@ -37,6 +43,19 @@ class DatagramSocket(Protocol):
 
     def close(self) -> None:
         """Close at once; nothing is received any more."""
+
+
+class MulticastSocket(DatagramSocket, Protocol):
+    """A UDP socket in a multicast group. What is sent to the group leaves through every interface."""
+
+    def join(self) -> None:
+        """Join on the interfaces that have come since. OSError when the group is joined on none."""
+
+
+class Watch(Protocol):
+    """Somebody's interest in the interfaces, until it is closed."""
+
+    def close(self) -> None: ...
 
 
 class Stream(Protocol):
@@ -66,11 +85,20 @@ class Network(Protocol):
     def interfaces(self) -> list[Interface]:
         """The interfaces that are up, loopback included."""
 
+    def watch(self, on_change: Callable[[], None], interval: float) -> Watch:
+        """Call, soon after it happens, when ``interfaces`` has come to give something else.
+
+        ``interval`` is how many seconds may pass between two looks where the system tells of no changes itself.
+        """
+
     async def resolve(self, host: str, port: int) -> list[Address]:
         """A name's addresses, IPv4 and IPv6. OSError when there is none."""
 
     async def open_udp(self, host: str, port: int = 0) -> DatagramSocket:
         """A socket bound to a numeric address. OSError when the system refuses."""
+
+    async def open_multicast(self, group: str, port: int) -> MulticastSocket:
+        """A socket that shares its port with other programs' and takes what is sent to the group. OSError when none."""
 
     async def connect_tcp(self, address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
         """A TCP connection, from a local address where one is given. OSError when it cannot be made."""

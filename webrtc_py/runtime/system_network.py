@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import ipaddress
 import socket
 import threading
-import time
+from collections.abc import Callable
 
-from . import interfaces, tcp, udp
-from .network import Address, DatagramSocket, Interface, Stream
-
-# Connections that are made in a burst share one look at the interfaces, which costs each half a millisecond.
-_INTERFACES_AGE = 0.1
-
-
-@functools.lru_cache(maxsize=1)
-def _recent_interfaces(moment: int) -> list[Interface]:
-    return interfaces.system_interfaces()
+from . import multicast, tcp, udp
+from .interfaces import recent_interfaces
+from .network import Address, DatagramSocket, Interface, MulticastSocket, Stream, Watch
+from .network_watch import NetworkWatch
 
 
 class SystemNetwork:
     """Implements :class:`Network` with the system's interfaces, sockets and resolver."""
 
     def interfaces(self) -> list[Interface]:
-        return _recent_interfaces(int(time.monotonic() / _INTERFACES_AGE))
+        return recent_interfaces()
+
+    def watch(self, on_change: Callable[[], None], interval: float) -> Watch:
+        return NetworkWatch.add(on_change, interval)
 
     async def resolve(self, host: str, port: int) -> list[Address]:
         """A name's addresses in the system's order of preference; a numeric address is its own answer."""
@@ -36,6 +32,9 @@ class SystemNetwork:
 
     async def open_udp(self, host: str, port: int = 0) -> DatagramSocket:
         return await udp.open_udp(host, port)
+
+    async def open_multicast(self, group: str, port: int) -> MulticastSocket:
+        return await multicast.open_multicast(group, port)
 
     async def connect_tcp(self, address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
         return await tcp.connect_tcp(address, local_host=local_host, local_port=local_port)
