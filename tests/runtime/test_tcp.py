@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.real_loop import run_real
 from webrtc_py.runtime.network import Stream
-from webrtc_py.runtime.tcp import TCPStream, connect_tcp
+from webrtc_py.runtime.tcp import TCPStream, connect_tcp, listen_tcp
 
 
 class Collector:
@@ -133,5 +133,44 @@ def test_what_a_stalled_peer_has_not_taken_is_known_and_does_not_hold_up_close()
         assert stream.write_buffer_size > 1 << 20
         stream.close()
         await peer.stop()
+
+    run_real(main())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_listener_takes_connections_and_outlives_none(host: str) -> None:
+    async def main() -> None:
+        listener = await listen_tcp(host)
+        accepted: asyncio.Queue[Stream] = asyncio.Queue()
+        listener.set_acceptor(accepted.put_nowait)
+        near = await connect_tcp(listener.local_address, local_host=host)
+        far = await accepted.get()
+        assert (near.local_address, near.remote_address) == (far.remote_address, far.local_address)
+        near.write(b"early")
+        collector = Collector(far)
+        await collector.until(5)
+        with pytest.raises(OSError):
+            await listen_tcp(*listener.local_address)
+        listener.close()
+        listener.close()
+        far.write(b"still here")
+        answers = Collector(near)
+        await answers.until(10)
+        with pytest.raises(OSError):
+            await connect_tcp(listener.local_address)
+        near.close()
+        await collector.until(lost=True)
+
+    run_real(main())
+
+
+def test_a_listener_without_an_acceptor_turns_connections_away() -> None:
+    async def main() -> None:
+        listener = await listen_tcp("127.0.0.1")
+        near = await connect_tcp(listener.local_address)
+        collector = Collector(near)
+        await collector.until(lost=True)
+        near.close()
+        listener.close()
 
     run_real(main())

@@ -38,7 +38,7 @@ def with_streams(test: Callable[[VirtualStream, VirtualStream], Awaitable[None]]
 
     async def main() -> None:
         accepted: asyncio.Queue[VirtualStream] = asyncio.Queue()
-        listener = server.listen_tcp("192.0.2.3", 443, accepted.put_nowait)
+        listener = server.listen("192.0.2.3", 443, accepted.put_nowait)
         near = await alice.connect_tcp(("192.0.2.3", 443))
         far = await accepted.get()
         await test(near, far)

@@ -302,7 +302,7 @@ def test_a_stream_carries_octets_in_order_through_a_nat_and_over_a_cut() -> None
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        listener = server.listen_tcp("192.0.2.3", 443, accepted.append)
+        listener = server.listen("192.0.2.3", 443, accepted.append)
         stream = await alice.connect_tcp(("192.0.2.3", 443), local_host="10.0.0.1", local_port=5555)
         assert stream.local_address == ("10.0.0.1", 5555)
         assert loop.time() - START == pytest.approx(0.1)
@@ -340,5 +340,40 @@ def test_a_stream_to_nobody_is_refused_and_one_to_nowhere_times_out() -> None:
             await alice.connect_tcp(("192.0.2.3", 443))
         with pytest.raises(TimeoutError):
             await alice.connect_tcp(("192.0.2.99", 443))
+
+    run(main())
+
+
+def test_a_listener_takes_connections_and_needs_an_acceptor() -> None:
+    network = VirtualNetwork()
+    alice = network.host("alice", "192.0.2.1", "fe80::1")
+    server = network.host("server", "192.0.2.3", "fe80::3")
+
+    async def main() -> None:
+        accepted: list[VirtualStream] = []
+        listener = await server.listen_tcp("192.0.2.3")
+        with pytest.raises(OSError, match="in use"):
+            await server.listen_tcp(*listener.local_address)
+        with pytest.raises(OSError, match="has no address"):
+            await server.listen_tcp("192.0.2.4")
+        lost: list[Exception | None] = []
+        refused = await alice.connect_tcp(listener.local_address)
+        refused.set_receiver(lambda data: None, lost.append)
+        await asyncio.sleep(1)
+        assert lost == [None]
+        listener.set_acceptor(accepted.append)
+        link_local = server.listen("fe80::3%eth0", 5000, accepted.append)
+        assert link_local.local_address == ("fe80::3%eth0", 5000)
+        near = [
+            await alice.connect_tcp(listener.local_address),
+            await alice.connect_tcp(("fe80::3%eth0", 5000), local_host="fe80::1%eth0"),
+        ]
+        assert near[1].local_address[0] == accepted[1].remote_address[0] == "fe80::1%eth0"
+        listener.close()
+        link_local.close()
+        with pytest.raises(ConnectionRefusedError):
+            await alice.connect_tcp(listener.local_address)
+        for one in [*near, *accepted]:
+            one.close()
 
     run(main())

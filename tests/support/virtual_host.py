@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from webrtc_py.runtime.network import Address, Interface, Receiver
 from webrtc_py.train import Train
 
-from .virtual_stream import Listener, VirtualStream
+from .virtual_stream import VirtualListener, VirtualStream
 
 if TYPE_CHECKING:
     from .virtual_network import Segment, VirtualNetwork
@@ -154,7 +154,7 @@ class VirtualHost:
         """Whether multicast groups can be joined."""
         self._watches: list[VirtualWatch] = []
         self._is_change_due = False
-        self._listeners: dict[Address, Listener] = {}
+        self._listeners: dict[Address, VirtualListener] = {}
         self._streams: set[VirtualStream] = set()
         self._next_port = _EPHEMERAL_PORTS.start
         self.add_interface("lo", "127.0.0.1", "::1", segment=loopback)
@@ -193,11 +193,12 @@ class VirtualHost:
     ) -> VirtualStream:
         from .virtual_network import Route
 
+        remote, address = address, (without_zone(address[0]), address[1])
         source_host = without_zone(local_host or self.default_address(address[0]))
         if local_host is not None and self.segment_of(source_host) is None:
             raise OSError(errno.EADDRNOTAVAIL, f"{self.name} has no address {local_host}")
         source = (source_host, local_port or self._free_port(source_host))
-        if any((one.local_address, one.remote_address) == (source, address) for one in self._streams):
+        if any((one.local_address, one.remote_address) == (source, remote) for one in self._streams):
             raise OSError(errno.EADDRINUSE, f"there is a connection from {source} to {address}")
         segment = self.segment_of(source_host)
         network, loop = self.network, asyncio.get_running_loop()
@@ -223,16 +224,25 @@ class VirtualHost:
         if listener is None:
             await asyncio.sleep(back.conditions.delay)
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens at {address}")
-        near = VirtualStream(self, source, address, link)
-        far = VirtualStream(host, route.destination, route.source, back)
+        near = VirtualStream(self, self.scoped(source, source_host), remote, link)
+        far = VirtualStream(
+            host,
+            host.scoped(route.destination, route.destination[0]),
+            host.scoped(route.source, route.destination[0]),
+            back,
+        )
         near.peer, far.peer = far, near
-        listener.on_connection(far)
+        with network.shared.step:
+            listener.accept(far)
         try:
             await asyncio.sleep(back.conditions.delay)
         except asyncio.CancelledError:
             near.close()
             raise
         return near
+
+    async def listen_tcp(self, host: str, port: int = 0) -> VirtualListener:
+        return self.listen(host, port)
 
     # What tests use
 
@@ -281,9 +291,19 @@ class VirtualHost:
         socket = self._sockets[key, port] = VirtualSocket(self, (host, port))
         return socket
 
-    def listen_tcp(self, host: str, port: int, on_connection: Callable[[VirtualStream], None]) -> Listener:
-        """Accept TCP connections; ``on_connection`` takes each stream as it comes."""
-        listener = self._listeners[host, port] = Listener(on_connection, lambda: self._listeners.pop((host, port)))
+    def listen(
+        self, host: str, port: int = 0, acceptor: Callable[[VirtualStream], None] | None = None
+    ) -> VirtualListener:
+        """What ``listen_tcp`` does, for callers that cannot wait."""
+        key = without_zone(host)
+        if not is_wildcard(key) and self.segment_of(key) is None:
+            raise OSError(errno.EADDRNOTAVAIL, f"{self.name} has no address {host}")
+        port = port or self._free_port(key)
+        if (key, port) in self._listeners:
+            raise OSError(errno.EADDRINUSE, f"{host} port {port} is in use")
+        listener = VirtualListener((host, port), lambda: self._listeners.pop((key, port)))
+        listener.set_acceptor(acceptor)
+        self._listeners[key, port] = listener
         return listener
 
     # What the network uses
@@ -312,8 +332,11 @@ class VirtualHost:
         wildcard = "::" if ":" in destination[0] else "0.0.0.0"
         return self._sockets.get(destination) or self._sockets.get((wildcard, destination[1]))
 
-    def listener_for(self, destination: Address) -> Listener | None:
-        return self._listeners.get(destination)
+    def listener_for(self, destination: Address) -> VirtualListener | None:
+        if self.segment_of(destination[0]) is None:
+            return None
+        wildcard = "::" if ":" in destination[0] else "0.0.0.0"
+        return self._listeners.get(destination) or self._listeners.get((wildcard, destination[1]))
 
     def scoped(self, source: Address, local: str) -> Address:
         """An address with the zone that this host gives it when it is link-local."""

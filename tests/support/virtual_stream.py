@@ -17,15 +17,35 @@ if TYPE_CHECKING:
 _RETRANSMISSION = 0.2
 
 
-class Listener:
-    """Where TCP connections are accepted."""
+class VirtualListener:
+    """Where TCP connections come in (:class:`webrtc_py.runtime.network.Listener`)."""
 
-    def __init__(self, on_connection: Callable[[VirtualStream], None], forget: Callable[[], object]) -> None:
-        self.on_connection = on_connection
+    def __init__(self, address: Address, forget: Callable[[], object]) -> None:
+        self._address = address
         self._forget = forget
+        self._acceptor: Callable[[VirtualStream], None] | None = None
+        self._closed = False
+
+    @property
+    def local_address(self) -> Address:
+        return self._address
+
+    def set_acceptor(self, acceptor: Callable[[VirtualStream], None] | None) -> None:
+        self._acceptor = acceptor
+
+    def accept(self, stream: VirtualStream) -> None:
+        if self._acceptor is None:
+            stream.close()
+        else:
+            self._acceptor(stream)
 
     def close(self) -> None:
-        self._forget()
+        if not self._closed:
+            self._closed = True
+            self._forget()
+
+    def __repr__(self) -> str:
+        return f"VirtualListener({self._address})"
 
 
 class VirtualStream:

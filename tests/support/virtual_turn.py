@@ -65,7 +65,7 @@ class TURNServer:
         for interface in host.interfaces():
             for address in interface.addresses:
                 self._serve_udp(host.bind(address, port))
-                host.listen_tcp(address, port, self._serve_stream)
+                host.listen(address, port, self._serve_stream)
 
     @property
     def allocations(self) -> int:

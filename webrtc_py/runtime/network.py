@@ -79,6 +79,19 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
+class Listener(Protocol):
+    """Where TCP connections come in."""
+
+    @property
+    def local_address(self) -> Address: ...
+
+    def set_acceptor(self, acceptor: Callable[[Stream], None] | None) -> None:
+        """Who takes the connections. One that comes without an acceptor is closed."""
+
+    def close(self) -> None:
+        """Listen no more. The connections that have been taken live on."""
+
+
 class Network(Protocol):
     """What ICE needs of a system."""
 
@@ -102,3 +115,6 @@ class Network(Protocol):
 
     async def connect_tcp(self, address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
         """A TCP connection, from a local address where one is given. OSError when it cannot be made."""
+
+    async def listen_tcp(self, host: str, port: int = 0) -> Listener:
+        """Listen on a numeric address. OSError when the system refuses."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from . import multicast, tcp, udp
 from .interfaces import recent_interfaces
-from .network import Address, DatagramSocket, Interface, MulticastSocket, Stream, Watch
+from .network import Address, DatagramSocket, Interface, Listener, MulticastSocket, Stream, Watch
 from .network_watch import NetworkWatch
 
 
@@ -38,6 +38,9 @@ class SystemNetwork:
 
     async def connect_tcp(self, address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
         return await tcp.connect_tcp(address, local_host=local_host, local_port=local_port)
+
+    async def listen_tcp(self, host: str, port: int = 0) -> Listener:
+        return await tcp.listen_tcp(host, port)
 
 
 async def _look_up(host: str, port: int) -> list[Address]:

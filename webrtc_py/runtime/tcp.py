@@ -7,16 +7,23 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
-from .network import Address, Stream
+from .network import Address, Listener, Stream
 from .shared import Shared
 from .udp import scope_of, zone_of
+
+# Connections that wait to be taken in one turn of the loop.
+_BACKLOG = 128
+# What may wait in the kernel before it is sent: it takes no more, so who looks at write_buffer_size sees a connection
+# that does not keep up, where the system would otherwise hide megabytes.
+_MAX_UNSENT = 128 << 10
 
 
 class TCPStream(asyncio.Protocol):
     """A :class:`Stream` on asyncio's transport. It does not read until somebody takes the data."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, on_made: Callable[[TCPStream], None] | None = None) -> None:
         self._shared = shared
+        self._on_made = on_made
         self._transport: asyncio.Transport | None = None
         self._on_data: Callable[[bytes], None] | None = None
         self._on_lost: Callable[[Exception | None], None] | None = None
@@ -61,6 +68,9 @@ class TCPStream(asyncio.Protocol):
         self._transport.pause_reading()
         self._local_address = _from_system(transport.get_extra_info("sockname"))
         self._remote_address = _from_system(transport.get_extra_info("peername"))
+        if self._on_made is not None:
+            with self._shared.step:
+                self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
         if self._on_data is not None:
@@ -76,12 +86,64 @@ class TCPStream(asyncio.Protocol):
                 self._on_lost(error)
 
 
+class TCPListener:
+    """A :class:`Listener` on asyncio's server. :func:`listen_tcp` makes it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._local_address = _from_system(sock.getsockname())
+        self._server: asyncio.Server | None = None
+        self._acceptor: Callable[[Stream], None] | None = None
+
+    @classmethod
+    async def on(cls, sock: socket.socket) -> TCPListener:
+        """Take over a bound socket."""
+        shared = Shared.of_running_loop()
+        listener = cls(sock)
+        listener._server = await shared.loop.create_server(
+            lambda: TCPStream(shared, listener._accept), sock=sock, backlog=_BACKLOG
+        )
+        return listener
+
+    @property
+    def local_address(self) -> Address:
+        return self._local_address
+
+    def set_acceptor(self, acceptor: Callable[[Stream], None] | None) -> None:
+        self._acceptor = acceptor
+
+    def close(self) -> None:
+        self._acceptor = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _accept(self, stream: TCPStream) -> None:
+        if self._acceptor is None:
+            stream.close()
+        else:
+            self._acceptor(stream)
+
+
+async def listen_tcp(host: str, port: int = 0) -> Listener:
+    """Listen on a numeric address (port 0: the system's choice). OSError when the system refuses."""
+    sock = _open(host)
+    try:
+        # Connections of an earlier listener may not be quite over.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if ":" in host:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(_to_system((host, port)))
+        return await TCPListener.on(sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
 async def connect_tcp(address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
     """Connect to a numeric address, from a local one where it is given. OSError when it cannot be made."""
     shared = Shared.of_running_loop()
-    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    sock = _open(address[0])
     try:
-        sock.setblocking(False)
         if local_host is not None or local_port:
             if local_port:
                 # A listener may have the port, and earlier connections from it may not be quite over.
@@ -94,6 +156,15 @@ async def connect_tcp(address: Address, *, local_host: str | None = None, local_
         sock.close()
         raise
     return stream
+
+
+def _open(host: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        # Connections that a listener takes have it from their listener.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT)
+    return sock
 
 
 def _to_system(address: Address) -> tuple[Any, ...]:
