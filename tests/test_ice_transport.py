@@ -111,7 +111,7 @@ def test_candidates_that_come_before_start_wait_for_it() -> None:
     async def test(both: Both) -> None:
         await both.connect()
         assert both.one.transport.state is ICETransportState.COMPLETED
-        assert both.one.heard == ["checking", "completed"]
+        assert both.one.heard == ["checking", "connected", "completed"]
 
     with_both(test)
 
@@ -140,7 +140,7 @@ def test_silence_shows_disconnected_recovery_and_failure() -> None:
         await asyncio.sleep(10)
         both.network.restore(alice, bob)
         await asyncio.sleep(10)
-        assert both.one.heard[2:] == ["disconnected", "completed"]
+        assert both.one.heard[3:] == ["disconnected", "connected", "completed"]
         both.network.cut(alice, bob)
         await asyncio.sleep(60)
         assert both.one.heard[4:] == ["disconnected", "failed"]

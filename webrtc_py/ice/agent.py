@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # How long the old path is kept beside the new one: what the peer still sends on it arrives, and is answered.
 _LINGER = 5.0
+# Candidates of a generation that our own restart has yet to catch up with; a generation has no more of use.
+_MAX_AHEAD = 100
 _CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
 
 
@@ -59,6 +61,7 @@ class Agent:
         self._retiring: asyncio.TimerHandle | None = None
         self._cleaning: set[asyncio.Task[None]] = set()
         self._remote_lite = False
+        self._ahead: list[Candidate] = []
         self._state = ICETransportState.NEW
         self._gathering_state = ICEGathererState.NEW
         self._failure = ""
@@ -223,6 +226,9 @@ class Agent:
                 self._previous = replaced
             else:
                 self._retire(replaced)
+            ahead, self._ahead = self._ahead, []
+            for candidate in ahead:
+                self.add_remote_candidate(candidate)
             logger.info("ICE %s restarts as %s", replaced.core.local_ufrag, newest.core.local_ufrag)
             self._set_gathering_state(ICEGathererState.NEW)
             self._update_state("ICE restarts")
@@ -273,12 +279,17 @@ class Agent:
         """A candidate of the peer's, or None: it has no more. A ``.local`` name is looked up and holds up nothing.
 
         A candidate that names its generation goes there, and one that names none to the newest (RFC 8838 section 9).
+        One of a generation that we have not heard of waits for our :meth:`restart`.
         """
         self._check_open()
         if candidate is None:
             self._newest.end_of_remote_candidates()
             return
         generation = self._newest
+        if candidate.ufrag is not None and generation.core.remote_ufrag not in (None, candidate.ufrag):
+            if self._previous is None and len(self._ahead) < _MAX_AHEAD:
+                self._ahead.append(candidate)
+                return
         if self._previous is not None and candidate.ufrag == self._previous.core.remote_ufrag is not None:
             generation = self._previous
         resolve = self._options.multicast_dns_mode is not MulticastDNSMode.DISABLED
@@ -393,10 +404,10 @@ class Agent:
         self.on_connection_state_change.emit(state)
 
     def _combined_state(self) -> ICETransportState:
-        newest = self._newest.core.state
+        newest = self._newest.state
         if self._closing is not None or not self.is_restarting or self._previous is None:
             return newest
-        previous = self._previous.core.state
+        previous = self._previous.state
         if previous in _CONNECTED:
             return ICETransportState.CONNECTED
         return previous if newest is ICETransportState.NEW else newest

@@ -587,12 +587,12 @@ class Core:
         """W3C's ``completed``: connected, both ends have named all their candidates, and nothing is left to check."""
         if self.state is ICETransportState.COMPLETED:
             return
-        if self._complete and not self._checks.are_pending and not self._checklist.triggered:
-            self._set_state(ICETransportState.COMPLETED, f"{self.selected!r}, and nothing is left to check")
-        elif self.state is ICETransportState.DISCONNECTED:
+        if self.state is ICETransportState.DISCONNECTED:
             self._set_state(ICETransportState.CONNECTED, f"{self.selected!r}: the peer is heard again")
         else:
             self._set_state(ICETransportState.CONNECTED, f"{self.selected!r}")
+        if self._complete and not self._checks.are_pending and not self._checklist.triggered:
+            self._set_state(ICETransportState.COMPLETED, f"{self.selected!r}, and nothing is left to check")
 
     def _move(self, now: float) -> bool:
         """The selected pair is silent: go on with another that works and is not, as after a NAT's change of mind.

@@ -56,6 +56,9 @@ class Host(Protocol):
 
     def relay_lost(self, relay: Relay, reason: str) -> None: ...
 
+    def path_lost(self, base: Base, address: Address, reason: str) -> None:
+        """A connection that was a path by itself has ended (RFC 6544)."""
+
     def permission_refused(self, relay: Relay, host: str, reason: str) -> None: ...
 
 

@@ -78,6 +78,8 @@ class Generation:
         self, core: Core, options: AgentOptions, owner: Owner, network: Network, inbox: Inbox, shared: Shared
     ) -> None:
         self.core = core
+        self.state = ICETransportState.NEW
+        """What the core has last told: where it passes through two at once, the first of them comes first."""
         self.gathering_state = ICEGathererState.NEW
         self._options = options
         self._owner = owner
@@ -275,6 +277,7 @@ class Generation:
 
     def _on_happening(self, event: Happening) -> None:
         if isinstance(event, StateChanged):
+            self.state = event.state
             self._owner.state_changed(self, event.state, event.reason)
         elif isinstance(event, SelectedPairChanged):
             base = self._bases.get(event.pair.base_id)

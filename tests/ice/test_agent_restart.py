@@ -1,0 +1,249 @@
+"""Restarts of agents on a virtual network: make before break (RFC 8445 section 9)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from tests.ice.test_agent import TURN, Pair, in_network
+from tests.support.virtual_network import VirtualNetwork
+from webrtc_py.errors import InvalidAccessError, InvalidStateError
+from webrtc_py.ice.agent import Agent
+from webrtc_py.ice.conn import Conn
+from webrtc_py.states import CandidateType, ICEGathererState, ICERole, ICETransportState
+
+
+async def restart(pair: Pair) -> None:
+    """Both ends, and the signalling between them."""
+    await pair.one.restart()
+    await pair.other.restart()
+    await pair.one.gather_candidates()
+    await pair.other.gather_candidates()
+    pair.one.set_remote_credentials(*pair.other.get_local_user_credentials())
+    pair.other.set_remote_credentials(*pair.one.get_local_user_credentials())
+
+
+async def until(condition: Callable[[], bool], timeout: float = 60) -> None:
+    async with asyncio.timeout(timeout):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def count_through(here: Conn, there: Conn, work: Coroutine[Any, Any, None]) -> tuple[list[int], list[float]]:
+    """A numbered datagram each 10 ms while ``work`` runs, and a second more: which arrived, and when."""
+    loop = asyncio.get_running_loop()
+    numbers: list[int] = []
+    times: list[float] = []
+
+    def received(data: bytes) -> None:
+        numbers.append(int(data))
+        times.append(loop.time())
+
+    there.on_data(received)
+    task = loop.create_task(work)
+    sent = 0
+    last = None
+    while last is None or loop.time() < last + 1:
+        here.send(b"%d" % sent)
+        sent += 1
+        await asyncio.sleep(0.01)
+        if last is None and task.done():
+            task.result()
+            last = loop.time()
+    await asyncio.sleep(1)
+    assert numbers == list(range(sent))
+    return numbers, times
+
+
+@pytest.mark.row("ICE-41", "ICE-42")
+@pytest.mark.parametrize("delay", [0.001, 0.05, 0.3])
+def test_a_restart_loses_nothing_and_leaves_no_gap(delay: float) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            states: list[ICETransportState] = []
+            pair.one.on_connection_state_change(states.append)
+            before = pair.one.get_local_user_credentials()
+            roles = pair.one.role, pair.other.role
+
+            async def work() -> None:
+                await asyncio.sleep(0.5)
+                await restart(pair)
+                assert pair.one.is_restarting
+                await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
+                await asyncio.sleep(10)
+
+            _, times = await count_through(here, there, work())
+            assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 0.01 + 2 * delay
+            after = pair.one.get_local_user_credentials()
+            assert before[0] != after[0] and before[1] != after[1]
+            assert (pair.one.role, pair.other.role) == roles
+            assert ICETransportState.CHECKING not in states and ICETransportState.DISCONNECTED not in states
+            ports = {candidate.port for candidate in pair.one.get_local_candidates()}
+            assert len(ports) == 1
+
+    in_network(test, delay=delay)
+
+
+def test_a_restart_reuses_the_sockets_and_gives_them_back_with_the_agent() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            await pair.connect()
+            port = pair.one.get_local_candidates()[0].port
+            for _ in range(3):
+                await restart(pair)
+                await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
+                assert pair.one.get_local_candidates()[0].port == port
+            await asyncio.sleep(10)
+            assert pair.one._previous is None
+
+    in_network(test, delay=0.01)
+
+
+def test_a_restart_mends_what_has_failed() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            network.cut(network.hosts["alice"], network.hosts["bob"])
+            await until(lambda: pair.one.connection_state is ICETransportState.FAILED)
+            network.restore(network.hosts["alice"], network.hosts["bob"])
+            await asyncio.sleep(10)
+            assert pair.one.connection_state is ICETransportState.FAILED
+            states: list[ICETransportState] = []
+            pair.one.on_connection_state_change(states.append)
+            await restart(pair)
+            await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
+            here.send(b"again")
+            assert await there.recv() == b"again"
+            assert states[:2] == [ICETransportState.CHECKING, ICETransportState.CONNECTED]
+            assert pair.one.failure == ""
+
+    in_network(test, delay=0.01)
+
+
+def test_a_restart_that_is_cancelled_leaves_the_old_session_whole() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            await pair.one.gathering_complete()
+            credentials = pair.one.get_local_user_credentials()
+            candidates = pair.one.get_local_candidates()
+            selected = pair.one.get_selected_candidate_pair()
+            await pair.one.restart()
+            await pair.one.gather_candidates()
+            await pair.one.gathering_complete()
+            assert pair.one.get_local_user_credentials() != credentials
+            here.send(b"meanwhile")
+            assert await there.recv() == b"meanwhile"
+            pair.one.cancel_restart()
+            assert pair.one.get_local_user_credentials() == credentials
+            assert pair.one.get_local_candidates() == candidates
+            assert pair.one.get_selected_candidate_pair() == selected
+            assert pair.one.gathering_state is ICEGathererState.COMPLETE
+            await asyncio.sleep(60)
+            assert pair.one.connection_state in (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
+            here.send(b"still")
+            assert await there.recv() == b"still"
+            with pytest.raises(InvalidStateError, match="no restart"):
+                pair.one.cancel_restart()
+
+    in_network(test, delay=0.01)
+
+
+def test_a_restart_whose_peer_never_answers_keeps_the_old_path() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            await pair.one.restart()
+            await pair.one.gather_candidates()
+            pair.one.set_remote_credentials("nobody", "x" * 22)
+            await asyncio.sleep(90)
+            assert pair.one.connection_state is ICETransportState.CONNECTED
+            here.send(b"still")
+            assert await there.recv() == b"still"
+
+    in_network(test, delay=0.01)
+
+
+def test_a_restart_brings_another_policy_and_other_servers() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        server = network.turn_server("turn.example", "192.0.2.4")
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            options = pair.one._options
+            options.urls = [TURN]
+            options.candidate_types = [CandidateType.RELAY]
+            pair.one.set_options(options)
+            await restart(pair)
+            await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
+            await asyncio.sleep(10)
+            selected = pair.one.get_selected_candidate_pair()
+            assert selected is not None and selected[0].type is CandidateType.RELAY
+            assert {candidate.type for candidate in pair.one.get_local_candidates()} == {CandidateType.RELAY}
+            here.send(b"by relay")
+            assert await there.recv() == b"by relay"
+            assert server.allocations == 1
+            await restart(pair)
+            await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
+            await asyncio.sleep(10)
+            assert server.allocations == 1
+
+    in_network(test, delay=0.01)
+
+
+def test_what_a_restart_refuses() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            with pytest.raises(InvalidStateError, match="not been started"):
+                await pair.one.restart()
+            await pair.connect()
+            with pytest.raises(InvalidAccessError):
+                await pair.one.restart("abc", "x" * 22)
+            with pytest.raises(InvalidAccessError):
+                await pair.one.restart("abcd", "x" * 21)
+            await pair.one.restart("abcd", "x" * 22)
+            assert pair.one.get_local_user_credentials() == ("abcd", "x" * 22)
+            await pair.one.close()
+            with pytest.raises(InvalidStateError, match="closed"):
+                await pair.one.restart()
+
+    in_network(test)
+
+
+def test_candidates_go_to_the_generation_that_they_name() -> None:
+    """The peer has restarted before us, and its candidates overtake the news of it."""
+
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            await pair.connect()
+            await pair.one.restart()
+            await pair.one.gather_candidates()
+            await pair.one.gathering_complete()
+            await asyncio.sleep(1)
+            assert pair.other.role is ICERole.CONTROLLED
+            await pair.other.restart()
+            await pair.other.gather_candidates()
+            pair.other.set_remote_credentials(*pair.one.get_local_user_credentials())
+            assert [candidate.port for candidate in pair.other.get_remote_candidates()] == [
+                candidate.port for candidate in pair.one.get_local_candidates()
+            ]
+
+    in_network(test, delay=0.01)
+
+
+def test_closing_amid_a_restart_leaves_nothing() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        server = network.turn_server("turn.example", "192.0.2.4")
+        async with Pair(network, {"urls": [TURN]}, {"urls": [TURN]}) as pair:
+            await pair.connect()
+            await restart(pair)
+            await asyncio.sleep(0.05)
+        assert isinstance(pair.one, Agent)
+        await asyncio.sleep(2)
+        assert server.allocations == 0
+        assert not any(task.get_name().startswith("ICE") for task in asyncio.all_tasks())
+
+    in_network(test, delay=0.01)
