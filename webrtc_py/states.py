@@ -151,6 +151,20 @@ class CandidatePairState(_W3CEnum):
     FAILED = "failed"
 
 
+class AddressRewriteMode(_W3CEnum):
+    """Whether an external address is told instead of the local one, or beside it."""
+
+    REPLACE = "replace"
+    APPEND = "append"
+
+
+class ContinualGatheringPolicy(_W3CEnum):
+    """Whether gathering ends with the interfaces that there are, or follows those that come and go."""
+
+    ONCE = "once"
+    CONTINUALLY = "continually"
+
+
 class MulticastDNSMode(_W3CEnum):
     DISABLED = "disabled"
     QUERY_ONLY = "query-only"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..runtime.network import Interface
 from .candidate import interleave_families, without_zone
+
+logger = logging.getLogger(__name__)
 
 # Containers', virtual machines' and tunnels' interfaces: they seldom lead to the peer, so they come last (RFC 8421
 # section 3).
@@ -18,10 +21,13 @@ _UNLIKELY_NAMES = (
     "virbr",
     "vmnet",
     "vboxnet",
+    "cni",
+    "flannel",
     "tun",
     "tap",
     "utun",
     "wg",
+    "tailscale",
     "ppp",
     "zt",
     "ipsec",
@@ -36,6 +42,7 @@ class LocalAddress:
 
     host: str
     is_announced: bool
+    interface: str = ""
 
     @property
     def is_ipv6(self) -> bool:
@@ -61,25 +68,44 @@ def local_addresses(
 ) -> list[LocalAddress]:
     """The addresses to use, best first: IPv6 and IPv4 in turn (RFC 8421 section 4), unlikely interfaces last.
 
-    IPv6 link-local addresses can be reached but are not announced, since their zone means nothing to the peer.
+    IPv6 link-local addresses can be reached but are not announced, since their zone means nothing to the peer. What
+    a filter raises is logged, and means no.
     """
-    interfaces = [item for item in interfaces if interface_filter is None or interface_filter(item.name)]
-    likely: list[str] = []
-    unlikely: list[str] = []
-    link_local: list[str] = []
+    likely: dict[str, str] = {}
+    unlikely: dict[str, str] = {}
+    link_local: dict[str, str] = {}
     for interface in interfaces:
-        for host in _without_tracking(interface.addresses):
-            is_wanted = use_ipv6 if ":" in host else use_ipv4
-            if not is_wanted or not _is_usable(host, include_loopback):
-                continue
-            if ip_filter is not None and not ip_filter(without_zone(host)):
-                continue
-            if ":" in host and ipaddress.ip_address(host).is_link_local:
-                link_local.append(host)
+        if not _allows(interface_filter, interface.name, "interface"):
+            continue
+        usable = [
+            host
+            for host in interface.addresses
+            if (use_ipv6 if ":" in host else use_ipv4)
+            and _is_usable(host, include_loopback)
+            and _allows(ip_filter, without_zone(host), "IP")
+        ]
+        for host in _preferred(usable, interface):
+            if _is_link_local_ipv6(host):
+                link_local.setdefault(host, interface.name)
             else:
-                (unlikely if interface.name.startswith(_UNLIKELY_NAMES) else likely).append(host)
-    announced = dict.fromkeys(interleave_families(likely) + interleave_families(unlikely))
-    return [LocalAddress(host, True) for host in announced] + [LocalAddress(host, False) for host in link_local]
+                (unlikely if interface.name.startswith(_UNLIKELY_NAMES) else likely).setdefault(host, interface.name)
+    announced: dict[str, str] = {}
+    for names in (likely, unlikely):
+        for host in interleave_families(names):
+            announced.setdefault(host, names[host])
+    return [LocalAddress(host, True, name) for host, name in announced.items()] + [
+        LocalAddress(host, False, name) for host, name in link_local.items()
+    ]
+
+
+def _allows(wanted: Callable[[str], bool] | None, value: str, what: str) -> bool:
+    if wanted is None:
+        return True
+    try:
+        return bool(wanted(value))
+    except Exception:
+        logger.exception("the %s filter raised for %s", what, value)
+        return False
 
 
 def _is_usable(host: str, include_loopback: bool) -> bool:
@@ -93,17 +119,33 @@ def _is_usable(host: str, include_loopback: bool) -> bool:
     return True
 
 
-def _without_tracking(hosts: Iterable[str]) -> list[str]:
-    """Drop an address made of the network card's number where its prefix has another (RFC 8445 section 5.1.1.1)."""
-    prefixes: dict[bytes, list[str]] = {}
-    kept = []
+def _is_link_local_ipv6(host: str) -> bool:
+    return ":" in host and ipaddress.ip_address(host).is_link_local
+
+
+def _preferred(hosts: list[str], interface: Interface) -> list[str]:
+    """One interface's addresses without those that have a better one of the same prefix beside them.
+
+    An address made of the network card's number tells everywhere whose it is, so it goes where there is another
+    (RFC 8445 section 5.1.1.1), and a deprecated one is for the connections it already has (RFC 4862 section 5.5.4).
+    Temporary addresses come first.
+    """
+    groups: dict[object, list[str]] = {}
     for host in hosts:
         address = ipaddress.ip_address(host)
         if isinstance(address, ipaddress.IPv6Address) and not address.is_link_local:
-            prefixes.setdefault(address.packed[:8], []).append(host)
+            groups.setdefault(address.packed[:8], []).append(host)
         else:
-            kept.append(host)
-    for group in prefixes.values():
-        private = [host for host in group if ipaddress.ip_address(host).packed[11:13] != b"\xff\xfe"]
-        kept += private or group
+            groups[host] = [host]
+    kept: list[str] = []
+    for group in groups.values():
+        current = [host for host in group if host not in interface.deprecated] or group
+        private = [host for host in current if host in interface.temporary or not _tells_the_card(host)] or current
+        kept += sorted(private, key=lambda host: host not in interface.temporary)
     return kept
+
+
+def _tells_the_card(host: str) -> bool:
+    """Whether an IPv6 address ends in an EUI-64 (RFC 4291 appendix A)."""
+    address = ipaddress.ip_address(host)
+    return isinstance(address, ipaddress.IPv6Address) and address.packed[11:13] == b"\xff\xfe"
