@@ -60,7 +60,7 @@ def coturn(*options: str) -> Iterator[Coturn]:
     with tempfile.TemporaryDirectory(prefix="coturn-") as name:
         directory = Path(name)
         port, tls_port = _free_port(), _free_port()
-        certificate, key = _make_certificate(directory)
+        certificate, key = make_certificate(directory, "127.0.0.1", "::1")
         log = directory / "turnserver.log"
         command = [
             program,
@@ -138,15 +138,14 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Pat
     raise RuntimeError(f"turnserver did not start (exit {process.poll()}):\n{text[-2000:]}")
 
 
-def _make_certificate(directory: Path) -> tuple[Path, Path]:
-    """Self-signed, for localhost and the loopback addresses."""
+def make_certificate(directory: Path, *addresses: str) -> tuple[Path, Path]:
+    """The files of a self-signed certificate for localhost and these addresses, and of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
     names = [
         x509.DNSName("localhost"),
-        x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-        x509.IPAddress(ipaddress.ip_address("::1")),
+        *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses),
     ]
     certificate = (
         x509.CertificateBuilder()
