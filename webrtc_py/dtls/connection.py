@@ -10,8 +10,9 @@ from enum import Enum, auto
 from ..errors import InvalidStateError, ParseError
 from ..states import DTLSRole
 from ..train import MAX_TRAIN_LENGTH, MAX_TRAIN_SEGMENTS, Train
+from .check import FingerprintCheck, PeerCheck, ServerCheck, Trust
 from .context import CIPHER_SUITES, Identity
-from .fingerprint import Fingerprint, matches
+from .fingerprint import Fingerprint
 from .flight import Flight
 from .record import (
     CLIENT_MESSAGES,
@@ -26,7 +27,7 @@ from .record import (
     parse_records,
     renumber,
 )
-from .session import MAX_FEED, SessionClosed, SessionError, open_session
+from .session import MAX_FEED, PublicSession, SessionClosed, SessionError, open_client_session, open_session
 from .srtp import EXPORTER_LABEL, SRTPKeys, SRTPProfile
 
 logger = logging.getLogger(__name__)
@@ -89,22 +90,6 @@ class _State(Enum):
 _ENDED = (_State.CLOSED, _State.FAILED)
 
 
-class _PeerCheck:
-    """Whether a certificate is the one that the peer's description promised. OpenSSL asks in mid-handshake."""
-
-    __slots__ = ("fingerprints", "refused")
-
-    def __init__(self, fingerprints: Sequence[Fingerprint] | None) -> None:
-        self.fingerprints = fingerprints
-        self.refused = False
-
-    def __call__(self, certificate: bytes) -> bool:
-        if self.fingerprints is None or matches(certificate, self.fingerprints):
-            return True
-        self.refused = True
-        return False
-
-
 class Connection:
     """One DTLS association, from the first ClientHello to close_notify.
 
@@ -149,6 +134,20 @@ class Connection:
     ) -> None:
         if role is DTLSRole.AUTO:
             raise ValueError("role must be 'client' or 'server': two ends that both wait never meet")
+        check = FingerprintCheck(remote_fingerprints)
+        session = open_session(identity, role, mtu, check, opened, sealed)
+        self._set_up(role, check, session, opened, sealed, mtu, handshake_timeout)
+
+    def _set_up(
+        self,
+        role: DTLSRole,
+        check: PeerCheck,
+        session: PublicSession,
+        opened: bytearray,
+        sealed: bytearray,
+        mtu: int,
+        handshake_timeout: float,
+    ) -> None:
         self.role = role
         self.discarded = 0
         """Datagrams, or their rest, that no peer would have sent."""
@@ -156,8 +155,8 @@ class Connection:
         self._sealed = memoryview(sealed)
         self._mtu = mtu
         self._handshake_timeout = handshake_timeout
-        self._check = _PeerCheck(remote_fingerprints)
-        self._session = open_session(identity, role, mtu, self._check, opened, sealed)
+        self._check = check
+        self._session = session
         self._from_peer = CLIENT_MESSAGES if role is DTLSRole.SERVER else SERVER_MESSAGES
         self._state = _State.NEW
         self._flight = Flight()
@@ -183,6 +182,7 @@ class Connection:
 
     def set_remote_fingerprints(self, fingerprints: Sequence[Fingerprint], now: float) -> list[Train]:
         """Say who the peer must be, once that is known. Returns the data that was held until now."""
+        assert isinstance(self._check, FingerprintCheck)
         self._check.fingerprints = fingerprints
         lengths: list[int] = []
         if self._state is _State.UNVERIFIED:
@@ -367,7 +367,7 @@ class Connection:
             complete = self._session.handshake()
         except SessionError as error:
             if self._check.refused:
-                self._fail_fingerprint()
+                self._refuse()
             else:
                 self._fail(f"DTLS handshake failed: {error}")
             return
@@ -383,23 +383,23 @@ class Connection:
             else:
                 self._flight.forget()
             self._state = _State.UNVERIFIED
-            if self._check.fingerprints is not None:
+            if self._check.is_ready:
                 self._verify()
 
     def _verify(self) -> None:
         """The handshake is complete: is the peer who it should be (RFC 8842 section 5.1)?"""
         certificate = self._session.peer_certificate
-        if certificate is None or not matches(certificate, self._check.fingerprints or ()):
+        if certificate is None or not self._check.accepts(certificate):
             self._session.shutdown()
-            self._fail_fingerprint()
+            self._refuse()
             return
         self._state = _State.ESTABLISHED
         self._events.append(
             HandshakeCompleted(certificate, CIPHER_SUITES[self._session.cipher], self._session.srtp_profile)
         )
 
-    def _fail_fingerprint(self) -> None:
-        self._fail("the peer's certificate does not match its fingerprint", "fingerprint-failure")
+    def _refuse(self) -> None:
+        self._fail(self._check.reason, self._check.error_detail)
 
     def _fail(self, reason: str, error_detail: str = "dtls-failure") -> None:
         self._end(_State.FAILED, Failed(reason, error_detail))
@@ -460,3 +460,26 @@ class Connection:
     def events(self) -> list[ConnectionEvent]:
         events, self._events = self._events, []
         return events
+
+
+class ServerConnection(Connection):
+    """A client's connection to a server that is known by its name. The client shows no certificate.
+
+    ``host`` is the name or numeric address that the server's certificate must be for.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        host: str,
+        trust: Trust,
+        opened: bytearray,
+        sealed: bytearray,
+        *,
+        mtu: int = DEFAULT_MTU,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    ) -> None:
+        check = ServerCheck(trust, host)
+        session = open_client_session(host, trust, mtu, check, opened, sealed)
+        self._set_up(DTLSRole.CLIENT, check, session, opened, sealed, mtu, handshake_timeout)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import Certificate as X509Certificate
 from OpenSSL import SSL, crypto
 
+from .check import PeerCheck, Trust
 from .srtp import DEFAULT_SRTP_PROFILES
 
 # SSL_OP_NO_RENEGOTIATION, for which pyOpenSSL has no public name.
@@ -46,6 +47,29 @@ def shared_context() -> SSL.Context:
 
     One is enough for a process: a context of its own would cost each connection 10 KiB and a millisecond.
     """
+    context = _new_context()
+    # Both ends show a certificate (RFC 8827 section 6.5).
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
+    context.set_tlsext_use_srtp(":".join(profile.name for profile in DEFAULT_SRTP_PROFILES).encode())
+    return context
+
+
+@functools.lru_cache(maxsize=8)
+def client_context(trust: Trust) -> SSL.Context:
+    """For a client that shows no certificate, and its servers'. The authorities are read once, which takes a while."""
+    context = _new_context()
+    context.set_verify(SSL.VERIFY_PEER, _verify)
+    if trust.authorities is None:
+        context.set_default_verify_paths()
+        return context
+    store = context.get_cert_store()
+    assert store is not None
+    for authority in trust.authorities:
+        store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, authority))
+    return context
+
+
+def _new_context() -> SSL.Context:
     context = SSL.Context(SSL.DTLS_METHOD)
     # DTLS 1.0 is forbidden (RFC 8996), and what the flights and the records here do is 1.2's.
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -55,10 +79,6 @@ def shared_context() -> SSL.Context:
     context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET | _OP_NO_RENEGOTIATION)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    # Both ends show a certificate (RFC 8827 section 6.5). Any is good whose fingerprint is: who signed it, for
-    # which name and until when says nothing here (RFC 8122 section 6.1).
-    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
-    context.set_tlsext_use_srtp(":".join(profile.name for profile in DEFAULT_SRTP_PROFILES).encode())
     return context
 
 
@@ -68,8 +88,10 @@ def certificate_der(certificate: crypto.X509) -> bytes:
 
 def _verify(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
     """Called in the middle of a handshake: a wrong certificate ends it here, before anything is encrypted for it."""
-    accepts = connection.get_app_data()
+    check: PeerCheck = connection.get_app_data()
     try:
-        return depth > 0 or accepts(certificate_der(certificate))
+        if not check.accepts_chain(0 if ok else error):
+            return False
+        return depth > 0 or check.accepts(certificate_der(certificate))
     except crypto.Error:
         return False

@@ -10,13 +10,13 @@ cut there is lost: so at most MAX_FEED bytes of whole records are written before
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
 
 from ..states import DTLSRole
-from .context import Identity, certificate_der, shared_context
+from .check import PeerCheck, Trust, is_numeric
+from .context import Identity, certificate_der, client_context, shared_context
 from .srtp import SRTPProfile
 
 _ffi: Any
@@ -205,23 +205,40 @@ def open_session(
     identity: Identity,
     role: DTLSRole,
     mtu: int,
-    accepts: Callable[[bytes], bool],
+    check: PeerCheck,
     opened: bytearray,
     sealed: bytearray,
 ) -> PublicSession:
     """A session with a certificate, in the given role. No record of its handshake is longer than ``mtu`` bytes.
 
-    ``accepts`` is asked for the peer's certificate, in DER.
+    ``check`` is asked about the peer's certificate.
     """
     connection = SSL.Connection(shared_context(), None)
     connection.use_certificate(identity.x509)
     connection.use_privatekey(identity.private_key)
-    connection.set_ciphertext_mtu(mtu)
-    connection.set_app_data(accepts)
     if role is DTLSRole.SERVER:
         connection.set_accept_state()
     else:
         connection.set_connect_state()
+    return _session_of(connection, mtu, check, opened, sealed)
+
+
+def open_client_session(
+    host: str, trust: Trust, mtu: int, check: PeerCheck, opened: bytearray, sealed: bytearray
+) -> PublicSession:
+    """A session without a certificate, with the server of this name or numeric address."""
+    connection = SSL.Connection(client_context(trust), None)
+    if not is_numeric(host):  # a numeric address is no server name (RFC 6066 section 3)
+        connection.set_tlsext_host_name(host.encode())
+    connection.set_connect_state()
+    return _session_of(connection, mtu, check, opened, sealed)
+
+
+def _session_of(
+    connection: SSL.Connection, mtu: int, check: PeerCheck, opened: bytearray, sealed: bytearray
+) -> PublicSession:
+    connection.set_ciphertext_mtu(mtu)
+    connection.set_app_data(check)
     session = Session if has_private_calls(connection) else PublicSession
     return session(connection, opened, sealed)
 
