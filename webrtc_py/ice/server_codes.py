@@ -1,0 +1,30 @@
+"""What the error codes of STUN and TURN servers mean to whoever has to do something about them."""
+
+from __future__ import annotations
+
+_MEANINGS = {
+    300: "the server sends its clients elsewhere",
+    400: "the server does not understand the request: perhaps it is no TURN server",
+    401: "the server refuses the user name or the password; a time-limited one may be over",
+    403: "the server forbids it",
+    420: "the server knows less than was asked for",
+    437: "the server has another allocation, or none, for this socket",
+    438: "the server found each nonce stale that it gave",
+    440: "the server has no relay of this address family",
+    441: "the allocation belongs to another user",
+    442: "the server does not relay UDP",
+    443: "the peer is of another address family than the relay",
+    486: "the user holds as many allocations as the server allows",
+    500: "the server has an error of its own",
+    508: "the server has no address or port left to relay from",
+}
+
+
+def meaning_of(error_code: int, reason: str) -> str:
+    """The code with its meaning; ``reason``, the server's own phrase, where that is all there is.
+
+    701, webrtc-pc's code for a server that cannot be reached, has its whole meaning in the reason.
+    """
+    if error_code in _MEANINGS:
+        return f"{_MEANINGS[error_code]} ({error_code})"
+    return reason if error_code == 701 else f"{reason} ({error_code})"
