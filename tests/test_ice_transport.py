@@ -143,7 +143,7 @@ def test_silence_shows_disconnected_recovery_and_failure() -> None:
         assert both.one.heard[3:] == ["disconnected", "connected", "completed"]
         both.network.cut(alice, bob)
         await asyncio.sleep(60)
-        assert both.one.heard[4:] == ["disconnected", "failed"]
+        assert both.one.heard[6:] == ["disconnected", "failed"]
         assert both.one.transport.failure
         both.one.transport.send(Train.of(b"x"))
 

@@ -9,13 +9,18 @@ from .data_channel import DataChannel
 from .dtls import DTLSParameters
 from .dtls_transport import DTLSTransport
 from .ice.candidate import UnsupportedCandidateError, unmarshal_candidate
+from .ice.generation import new_credentials
 from .ice_gatherer import ICEGatherer
 from .ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEParameters
 from .ice_transport import ICETransport
 from .jsep import (
     AddRemoteCandidates,
+    BeginRestart,
+    CancelRestart,
+    CompleteRestart,
     EndRemoteCandidates,
     LocalTransport,
+    RemoteICE,
     StartData,
     StartGathering,
     StartTransport,
@@ -25,6 +30,27 @@ from .jsep import (
 from .sctp_transport import SCTPCapabilities, SCTPTransport
 from .setting_engine import SettingEngine
 from .states import DTLSRole, DTLSTransportState, ICEGathererState, ICETransportState
+
+
+class _Generation:
+    """What was gathered with one pair of credentials, and how much of it descriptions tell."""
+
+    def __init__(self, parameters: ICEParameters) -> None:
+        self.parameters = parameters
+        self.found: list[ICECandidate] = []
+        self.lines: list[str] = []
+        self.surfaced = 0
+        self.end_surfaced = False
+
+    def add(self, candidate: ICECandidate) -> None:
+        self.found.append(candidate)
+        self.lines.append(candidate.candidate)
+
+    def remove(self, candidate: ICECandidate) -> None:
+        if candidate in self.found:
+            index = self.found.index(candidate)
+            del self.found[index], self.lines[index]
+            self.surfaced -= index < self.surfaced
 
 
 class BundleTransport:
@@ -50,10 +76,9 @@ class BundleTransport:
         self.dtls = DTLSTransport(self.ice, certificates, settings)
         self.sctp = SCTPTransport(self.dtls, settings)
         self._fingerprints = tuple(self.dtls.get_local_parameters().fingerprints)
-        self.end_surfaced = False
-        self._found: list[ICECandidate] = []
-        self._lines: list[str] = []
-        self._surfaced = 0
+        self._newest = _Generation(self.gatherer.get_local_parameters())
+        self._previous: _Generation | None = None
+        self._next_credentials = new_credentials()
         self._on_change = on_change
         self.gatherer.add_listener(self._candidate_found, lambda state: on_change(), on_candidate_error)
         self.ice.add_state_listener(lambda state: on_change())
@@ -67,30 +92,49 @@ class BundleTransport:
 
     def surface(self) -> list[ICECandidate]:
         """The candidates that were not surfaced before; from now on descriptions have them."""
-        new = self._found[self._surfaced :]
-        self._surfaced = len(self._found)
-        self.end_surfaced = self.gatherer.state is ICEGathererState.COMPLETE
+        newest = self._newest
+        new = newest.found[newest.surfaced :]
+        newest.surfaced = len(newest.found)
+        newest.end_surfaced = self.gatherer.state is ICEGathererState.COMPLETE
         return new
+
+    @property
+    def end_surfaced(self) -> bool:
+        """Whether descriptions tell that there are no more candidates."""
+        return self._newest.end_surfaced
 
     def pool(self) -> None:
         """Take all candidates back into the pool: the description that surfaced them was rolled back."""
-        self._surfaced = 0
-        self.end_surfaced = False
+        self._newest.surfaced = 0
+        self._newest.end_surfaced = False
+
+    def drain_pool(self) -> None:
+        """Give up what was gathered: the servers or the policy are others now, and no description used it."""
+        if self.gatherer.state is not ICEGathererState.NEW:
+            self._newest = _Generation(self._newest.parameters)
+            self.gatherer.discard()
 
     def describe(self) -> LocalTransport:
         """Our end as descriptions tell of it, with the candidates that have been surfaced."""
-        parameters = self.gatherer.get_local_parameters()
-        surfaced = self._found[: self._surfaced]
+        return self._describe(self._newest)
+
+    def generations(self) -> list[LocalTransport]:
+        """The same, and how it was before the last ICE restart."""
+        return [self._describe(one) for one in (self._newest, self._previous) if one is not None]
+
+    def _describe(self, generation: _Generation) -> LocalTransport:
+        surfaced = generation.found[: generation.surfaced]
         pair = self.ice.get_selected_candidate_pair()
         # RFC 8839 section 4.4.1.2.2: the selected one, once there is one. But none that the peer was not told of: what
         # a check has brought to light may be an address that the transport policy hides.
         told = [pair.local] if pair is not None and pair.local in surfaced else surfaced
         return LocalTransport(
-            ice_ufrag=parameters.username_fragment,
-            ice_pwd=parameters.password,
+            ice_ufrag=generation.parameters.username_fragment,
+            ice_pwd=generation.parameters.password,
             fingerprints=self._fingerprints,
-            candidates=tuple(self._lines[: self._surfaced]),
-            gathering_complete=self.end_surfaced,
+            next_credentials=self._next_credentials,
+            candidates=tuple(generation.lines[: generation.surfaced]),
+            gathering_complete=generation.end_surfaced,
             default_destination=default_destination(told),
         )
 
@@ -103,10 +147,15 @@ class BundleTransport:
                 # DTLS first: it waits for ICE, and ICE may find its path at once.
                 remote_role = DTLSRole.SERVER if step.dtls_role is DTLSRole.CLIENT else DTLSRole.CLIENT
                 self.dtls.start(DTLSParameters(remote_role, step.fingerprints))
-                parameters = ICEParameters(step.ice_ufrag, step.ice_pwd, step.ice_lite)
-                await self.ice.start(self.gatherer, parameters, step.ice_role)
+                await self.ice.start(self.gatherer, _parameters(step.ice), step.ice_role)
+            case BeginRestart():
+                await self._begin_restart(ICEParameters(step.ice_ufrag, step.ice_pwd))
+            case CompleteRestart():
+                await self.ice.start(self.gatherer, _parameters(step.ice), step.ice_role)
+            case CancelRestart():
+                self._cancel_restart()
             case AddRemoteCandidates():
-                self._add_remote_candidates(step.candidates)
+                self._add_remote_candidates(step.candidates, step.ufrag)
             case EndRemoteCandidates():
                 self._add_remote_candidate(None)
             case StartData():
@@ -135,21 +184,40 @@ class BundleTransport:
         """Give up sockets and allocations, within two seconds."""
         await self.ice.stop()
 
+    async def _begin_restart(self, parameters: ICEParameters) -> None:
+        self._previous, self._newest = self._newest, _Generation(parameters)
+        self._next_credentials = new_credentials()
+        await self.ice.restart(parameters)
+
+    def _cancel_restart(self) -> None:
+        if self._previous is None:
+            raise AssertionError("only what was begun is cancelled")
+        self._newest, self._previous = self._previous, None
+        self.ice.cancel_restart()
+        # Its gathering may have gone on unheard.
+        for candidate in self.gatherer.get_local_candidates():
+            if candidate not in self._newest.found:
+                self._newest.add(candidate)
+        self._on_change()
+
     def _candidate_found(self, candidate: ICECandidate | None) -> None:
         if candidate is not None:
-            self._found.append(candidate)
-            self._lines.append(candidate.candidate)
+            self._newest.add(candidate)
             self._on_change()
 
-    def _add_remote_candidates(self, lines: Sequence[str]) -> None:
+    def _add_remote_candidates(self, lines: Sequence[str], ufrag: str) -> None:
         for line in lines:
             try:
                 candidate = unmarshal_candidate(line)
             except UnsupportedCandidateError:
                 # RFC 8839 section 5.1: of a type or transport that we do not know, which is no error.
                 continue
-            self._add_remote_candidate(ICECandidate.from_candidate(candidate))
+            self._add_remote_candidate(ICECandidate.from_candidate(candidate).of_generation(ufrag))
 
     def _add_remote_candidate(self, candidate: ICECandidate | None) -> None:
         if self.ice.state is not ICETransportState.CLOSED:
             self.ice.add_remote_candidate(candidate)
+
+
+def _parameters(remote: RemoteICE) -> ICEParameters:
+    return ICEParameters(remote.ufrag, remote.pwd, remote.lite)

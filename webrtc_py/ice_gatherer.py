@@ -68,6 +68,10 @@ class ICEGatherer(AgentListener):
         """Begin to gather, and return. Candidates come as they are found. InvalidStateError the second time."""
         await self.agent.gather_candidates()
 
+    def discard(self) -> None:
+        """Give up what was gathered, to gather anew. InvalidStateError once a transport has been started with it."""
+        self.agent.discard_candidates()
+
     async def gathering_complete(self) -> None:
         """Wait until there will be no more candidates. ConnectionClosedError when the gatherer is closed before."""
         await self.agent.gathering_complete()

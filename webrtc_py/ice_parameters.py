@@ -169,6 +169,12 @@ class ICECandidate:
         """The attribute's text: ``candidate:...``."""
         return self.to_candidate().marshal()
 
+    def of_generation(self, username_fragment: str) -> ICECandidate:
+        """With the user fragment that it belongs to, unless it names one."""
+        if self.username_fragment is not None:
+            return self
+        return replace(self, extensions=(*self.extensions, ("ufrag", username_fragment)))
+
     @property
     def username_fragment(self) -> str | None:
         return dict(self.extensions).get("ufrag")

@@ -31,6 +31,7 @@ class ICETransport(AgentListener):
         self._state = ICETransportState.NEW
         self._has_remote_candidate = False
         self._remote_parameters: ICEParameters | None = None
+        self._is_started = False
         self._state_listeners: list[Callable[[ICETransportState], None]] = []
         self._path: tuple[int, Address] | None = None
         self._path_listeners: list[Callable[[], None]] = []
@@ -72,24 +73,46 @@ class ICETransport(AgentListener):
         """Why the transport has failed, in words; empty when it has not."""
         return self._agent.failure
 
+    @property
+    def is_restarting(self) -> bool:
+        """Whether :meth:`restart` was called and no path was found yet by what it began."""
+        return self._agent.is_restarting
+
     async def start(self, gatherer: ICEGatherer | None, remote: ICEParameters, role: ICERole | str) -> None:
         """Begin to check the peer's candidates, and return. ``role`` is ``controlling`` for the side that offered.
 
-        ``gatherer`` is the one that the transport was made with, or None. InvalidStateError when it is started or
-        stopped already, InvalidAccessError when the peer's parameters are outside RFC 8839 section 5.4.
+        Once, and again after each :meth:`restart`, with the peer's new parameters; the role then stays what it is (RFC
+        8445 section 9). ``gatherer`` is the one that the transport was made with, or None. InvalidStateError when it is
+        started or stopped already, InvalidAccessError when the parameters are outside RFC 8839 section 5.4.
         """
         role = ICERole(role)
         if gatherer is not None and gatherer is not self._gatherer:
             raise InvalidStateError("the ICE transport was made with another gatherer")
-        if self._state is not ICETransportState.NEW or self._remote_parameters is not None:
+        if self._is_started or self._state is ICETransportState.CLOSED:
             raise InvalidStateError(f"the ICE transport is {self._state} and was started or stopped before")
         is_controlling = role is ICERole.CONTROLLING
-        self._remote_parameters = remote
+        before, self._remote_parameters, self._is_started = self._remote_parameters, remote, True
         try:
             self._agent.start(is_controlling, remote.username_fragment, remote.password, remote_lite=remote.ice_lite)
         except BaseException:
-            self._remote_parameters = None
+            self._remote_parameters, self._is_started = before, False
             raise
+
+    async def restart(self, local: ICEParameters | None = None) -> None:
+        """Look for a path anew while the one there is carries on: begin to gather with new local parameters.
+
+        They are ``local`` or random ones: the gatherer's :meth:`~ICEGatherer.get_local_parameters` from now on.
+        Exchange them and the candidates with the peer, who restarts too, and call :meth:`start`. InvalidStateError
+        before the first start and after :meth:`stop`, InvalidAccessError for parameters outside RFC 8839 section 5.4.
+        """
+        await self._agent.restart(*((local.username_fragment, local.password) if local is not None else ()))
+        self._is_started = False
+        await self._gatherer.gather()
+
+    def cancel_restart(self) -> None:
+        """Undo a :meth:`restart` that was not started again: all is as before it. InvalidStateError otherwise."""
+        self._agent.cancel_restart()
+        self._is_started = True
 
     async def stop(self) -> None:
         """Close the path, and the gatherer with it. Nothing is left after two seconds."""

@@ -14,13 +14,12 @@ from typing import Any, Protocol, Self, TypeVar
 from .bundle_transport import BundleTransport
 from .certificate import Certificate
 from .configuration import AnswerOptions, Configuration, OfferOptions
+from .connection_states import ConnectionStates
 from .data_channel import DataChannel, DataChannelInit
 from .errors import (
     ArgumentTypeError,
-    ConnectionClosedError,
     ConnectionFailedError,
     InvalidStateError,
-    NotSupportedError,
     OperationError,
     SDPSyntaxError,
     WaitTimeoutError,
@@ -28,6 +27,7 @@ from .errors import (
 from .ice.candidate import UnsupportedCandidateError, unmarshal_candidate
 from .ice_parameters import ICECandidate, ICECandidateError, ICECandidateInit, ICEGatherOptions
 from .jsep import (
+    Author,
     LocalDescription,
     Negotiation,
     Plan,
@@ -51,8 +51,6 @@ from .states import (
     PeerConnectionState,
     SDPType,
     SignalingState,
-    combine_connection,
-    combine_ice_connection,
 )
 from .stats import StatsReport, collect
 
@@ -95,27 +93,23 @@ class PeerConnection:
         self._closing: asyncio.Task[None] | None = None
         self._running: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._waiters: list[asyncio.Future[None]] = []
         self._chain = OperationsChain(self._on_chain_empty)
         self._update_on_empty = False
         self._negotiation_needed = False
         self._data_wanted = False
         self._negotiation = Negotiation(
-            secrets.randbits(62),
+            Author(secrets.randbits(62), self._settings.sctp_max_message_size),
             _check_candidate,
-            max_message_size=self._settings.sctp_max_message_size,
             bundle_policy=BundlePolicy(self._configuration.bundle_policy),
             answering_dtls_role=self._settings.answering_dtls_role,
         )
-        self._ice_gathering_state = ICEGatheringState.NEW
-        self._ice_connection_state = ICEConnectionState.NEW
-        self._connection_state = PeerConnectionState.NEW
         self._events = EventQueue("peer connection", self._shared)
+        self._states = ConnectionStates(self._events, self._shared, self._log)
         self.on_ice_candidate = Event[ICECandidate | None]("on_ice_candidate", self._events)
         self.on_ice_candidate_error = Event[ICECandidateError]("on_ice_candidate_error", self._events)
-        self.on_ice_gathering_state_change = Event[ICEGatheringState]("on_ice_gathering_state_change", self._events)
-        self.on_ice_connection_state_change = Event[ICEConnectionState]("on_ice_connection_state_change", self._events)
-        self.on_connection_state_change = Event[PeerConnectionState]("on_connection_state_change", self._events)
+        self.on_ice_gathering_state_change = self._states.on_gathering_change
+        self.on_ice_connection_state_change = self._states.on_ice_change
+        self.on_connection_state_change = self._states.on_connection_change
         self.on_signaling_state_change = Event[SignalingState]("on_signaling_state_change", self._events)
         self.on_negotiation_needed = Event[()]("on_negotiation_needed", self._events)
         self.on_data_channel = Event[DataChannel]("on_data_channel", self._events)
@@ -138,15 +132,15 @@ class PeerConnection:
 
     @property
     def ice_gathering_state(self) -> ICEGatheringState:
-        return self._ice_gathering_state
+        return self._states.gathering
 
     @property
     def ice_connection_state(self) -> ICEConnectionState:
-        return self._ice_connection_state
+        return self._states.ice
 
     @property
     def connection_state(self) -> PeerConnectionState:
-        return self._connection_state
+        return self._states.connection
 
     @property
     def local_description(self) -> SessionDescription | None:
@@ -195,8 +189,9 @@ class PeerConnection:
     ) -> SessionDescription:
         """An offer for what is wanted now; nothing changes by it.
 
-        Raises InvalidStateError while the peer's offer waits for an answer, and NotSupportedError for ``ice_restart``
-        once ICE has started.
+        With ``ice_restart`` it has new ICE credentials: once it is set and answered, a path is looked for anew while
+        the old one carries on (RFC 8829 section 5.2.3.1). Before the first answer there is nothing to restart.
+        Raises InvalidStateError while the peer's offer waits for an answer.
         """
         restart = ice_restart or (options is not None and options.ice_restart)
         return await self._chained(lambda: self._create(SDPType.OFFER, restart))
@@ -218,7 +213,7 @@ class PeerConnection:
 
         Raises InvalidStateError where its type does not fit, SDPSyntaxError for what is no description,
         InvalidAccessError for one that lacks something or contradicts the session, NotSupportedError for one that
-        restarts ICE.
+        asks for new DTLS or SCTP associations.
         """
         given = _description(description)
         await self._chained(lambda: self._set_remote(given))
@@ -235,10 +230,14 @@ class PeerConnection:
         await self._chained(lambda: self._add_candidate(trickled))
 
     def restart_ice(self) -> None:
-        """Let the next offer restart ICE: NotSupportedError once ICE has started, before which nothing is restarted."""
-        self._check_open()
-        if self._negotiation.state.agreement is not None:
-            raise NotSupportedError("restart_ice is not supported yet")
+        """Let the next offer restart ICE, and ask for it by ``on_negotiation_needed``.
+
+        The restart is done by the peer's, too, if that comes first. Nothing happens before the first description, and
+        after :meth:`close` (W3C).
+        """
+        if not self._closed:
+            self._negotiation.replace_credentials(needs_offer=True)
+            self._update_negotiation_needed()
 
     def create_data_channel(self, label: str, init: DataChannelInit | None = None, **init_fields: Any) -> DataChannel:
         """A data channel, which opens when the connection is there; the first one needs negotiation.
@@ -257,8 +256,10 @@ class PeerConnection:
         return self._configuration.copy()
 
     def set_configuration(self, configuration: Configuration) -> None:
-        """Change servers, transport policy and pool size; they hold for the next gathering.
+        """Change servers, transport policy and pool size.
 
+        Other servers and another policy hold for the next gathering: at once for a pool that no description has used,
+        else by an ICE restart, which the next offer is (RFC 8829 section 4.1.18). :meth:`restart_ice` asks for one.
         Raises what the constructor raises, and InvalidModificationError for what was fixed by then.
         """
         self._check_open()
@@ -266,8 +267,13 @@ class PeerConnection:
         has_local_description = self._negotiation.state.local is not None
         self._configuration.check_change(new, has_local_description=has_local_description)
         new.certificates = self._configuration.certificates
-        self._configuration = new
+        old, self._configuration = self._configuration, new
         self._transport.gatherer.set_options(self._gather_options())
+        if (old.ice_servers, old.ice_transport_policy) != (new.ice_servers, new.ice_transport_policy):
+            if has_local_description:
+                self._negotiation.replace_credentials(needs_offer=False)
+            else:
+                self._transport.drain_pool()
         self._fill_pool()
 
     async def get_stats(self, selector: None = None) -> StatsReport:
@@ -277,21 +283,25 @@ class PeerConnection:
     # Waiting
 
     async def wait_connected(self, timeout: float | None = None) -> None:
-        """Wait until the connection is there, at most ``timeout`` seconds.
+        """Wait until the connection is there, at most ``timeout`` seconds; after a failure, until a restart has ended.
 
         Raises ConnectionFailedError with the reason, WaitTimeoutError, or ConnectionClosedError.
         """
-        ended = (PeerConnectionState.CONNECTED, PeerConnectionState.FAILED)
+
+        def has_ended() -> bool:
+            has_failed = self.connection_state is PeerConnectionState.FAILED and not self._transport.ice.is_restarting
+            return has_failed or self.connection_state is PeerConnectionState.CONNECTED
+
         try:
             async with asyncio.timeout(timeout):
-                await self._wait_until(lambda: self._connection_state in ended)
+                await self._states.wait_until(has_ended)
         except TimeoutError:
             transport = self._transport
             raise WaitTimeoutError(
                 f"not connected after {timeout} s: the signaling state is {self.signaling_state.value}, "
                 f"ICE is {transport.ice.state.value}, DTLS is {transport.dtls.state.value}"
             ) from None
-        if self._connection_state is PeerConnectionState.FAILED:
+        if self.connection_state is PeerConnectionState.FAILED:
             raise ConnectionFailedError(self._transport.failure())
 
     async def gathering_complete(self) -> None:
@@ -303,9 +313,9 @@ class PeerConnection:
         def is_complete() -> bool:
             if self._negotiation.transport_section is None:
                 return self._negotiation.state.local is not None
-            return self._ice_gathering_state is ICEGatheringState.COMPLETE
+            return self.ice_gathering_state is ICEGatheringState.COMPLETE
 
-        await self._wait_until(is_complete)
+        await self._states.wait_until(is_complete)
 
     async def close(self) -> None:
         """End the session at once: the peer is told, and within two seconds nothing is left of it.
@@ -368,7 +378,7 @@ class PeerConnection:
         self._signaling_changed(before, self.signaling_state)
         await self._execute(plan)
         self._surface_candidates()
-        self._wake()
+        self._states.wake()
         if self.signaling_state is SignalingState.STABLE:
             self._negotiation_needed = False
             self._update_negotiation_needed()
@@ -412,7 +422,7 @@ class PeerConnection:
     def _on_transport_change(self) -> None:
         if not self._closed:
             self._surface_candidates()
-            self._update_states()
+            self._states.update(self._transport.ice.state, self._transport.dtls.state, self._transport.failure())
 
     def _surface_candidates(self) -> None:
         """Events in W3C's order: the state, the candidates, the state when they are complete, None."""
@@ -420,40 +430,21 @@ class PeerConnection:
         gatherer_state = transport.gatherer.state
         if section is None:
             transport.pool()
-            self._set_gathering_state(ICEGatheringState.NEW)
+            self._states.set_gathering(ICEGatheringState.NEW)
             return
-        if gatherer_state is ICEGathererState.NEW or transport.end_surfaced:
+        if gatherer_state is ICEGathererState.NEW:
             return
-        if self._ice_gathering_state is ICEGatheringState.NEW:
-            self._set_gathering_state(ICEGatheringState.GATHERING)
+        if transport.end_surfaced:
+            # Also again: the generation before a restart that was taken back.
+            self._states.set_gathering(ICEGatheringState.COMPLETE)
+            return
+        self._states.set_gathering(ICEGatheringState.GATHERING)
         mid, index = section
         for candidate in transport.surface():
             self.on_ice_candidate.emit(replace(candidate, sdp_mid=mid, sdp_mline_index=index))
         if transport.end_surfaced:
-            self._set_gathering_state(ICEGatheringState.COMPLETE)
+            self._states.set_gathering(ICEGatheringState.COMPLETE)
             self.on_ice_candidate.emit(None)
-
-    def _set_gathering_state(self, state: ICEGatheringState) -> None:
-        if state is not self._ice_gathering_state:
-            self._log(f"ICE gathering state: {self._ice_gathering_state.value} -> {state.value}")
-            self._ice_gathering_state = state
-            self.on_ice_gathering_state_change.emit(state)
-            self._wake()
-
-    def _update_states(self) -> None:
-        ice, dtls = self._transport.ice.state, self._transport.dtls.state
-        ice_state = combine_ice_connection([ice], closed=False)
-        if ice_state is not self._ice_connection_state:
-            self._log(f"ICE connection state: {self._ice_connection_state.value} -> {ice_state.value}")
-            self._ice_connection_state = ice_state
-            self.on_ice_connection_state_change.emit(ice_state)
-        state = combine_connection([ice], [dtls], closed=False)
-        if state is not self._connection_state:
-            why = self._transport.failure() or f"ICE is {ice.value}, DTLS is {dtls.value}"
-            self._log(f"connection state: {self._connection_state.value} -> {state.value} ({why})")
-            self._connection_state = state
-            self.on_connection_state_change.emit(state)
-            self._wake()
 
     def _signaling_changed(self, before: SignalingState, after: SignalingState) -> None:
         if before is not after:
@@ -489,15 +480,12 @@ class PeerConnection:
     # The end
 
     def _stop(self) -> None:
-        self._log(f"connection state: {self._connection_state.value} -> closed")
         self._closed = True
         self._chain.close()
         self._events.close()
-        self._ice_connection_state = ICEConnectionState.CLOSED
-        self._connection_state = PeerConnectionState.CLOSED
         with self._shared.step:
             self._transport.stop()
-        self._wake()
+        self._states.close()
 
     async def _clean_up(self) -> None:
         await asyncio.gather(self._transport.close(), *self._tasks, return_exceptions=True)
@@ -511,26 +499,10 @@ class PeerConnection:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _wait_until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            if self._closed:
-                raise ConnectionClosedError("the connection is closed")
-            waiter = self._shared.loop.create_future()
-            self._waiters.append(waiter)
-            try:
-                await waiter
-            finally:
-                self._waiters.remove(waiter)
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
     def _local(self, description: LocalDescription | None) -> SessionDescription | None:
         if description is None:
             return None
-        return SessionDescription(description.type, description.text_with(self._transport.describe()))
+        return SessionDescription(description.type, description.text_with(self._transport.generations()))
 
 
 def _checked(configuration: Configuration) -> Configuration:

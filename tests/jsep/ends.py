@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from webrtc_py.dtls.fingerprint import Fingerprint
 from webrtc_py.ice.candidate import UnsupportedCandidateError, unmarshal_candidate
-from webrtc_py.jsep import LocalTransport, Negotiation, Plan, TrickledCandidate
+from webrtc_py.jsep import Author, BeginRestart, LocalTransport, Negotiation, Plan, TrickledCandidate
 from webrtc_py.sdp import Session, parse
 from webrtc_py.states import BundlePolicy, DTLSRole, SDPType, SignalingState
 
@@ -31,15 +31,16 @@ class End:
         data: bool = True,
         policy: BundlePolicy = BundlePolicy.BALANCED,
         role: DTLSRole | None = None,
+        lite: bool = False,
+        options: tuple[str, ...] = ("trickle", "ice2"),
     ) -> None:
         self.data = data
-        self.transport = LocalTransport(
-            f"{name}ufrag", f"{name}-password-of-many-characters".replace("-", "+"), (FINGERPRINT,)
-        )
+        self._name = name
+        self._generation = 0
+        self.transport = self.next_transport()
         self.negotiation = Negotiation(
-            1234567890,
+            Author(1234567890, 262144, options, lite),
             check_candidate,
-            max_message_size=262144,
             bundle_policy=policy,
             answering_dtls_role=role,
         )
@@ -48,8 +49,22 @@ class End:
     def signaling(self) -> SignalingState:
         return self.negotiation.state.signaling
 
-    def create_offer(self) -> str:
-        return self.negotiation.create_offer(self.transport, data=self.data)
+    def next_transport(self) -> LocalTransport:
+        """The transport with new credentials, and the credentials after those ready."""
+        self._generation += 1
+        now, then = (_credentials(self._name, number) for number in (self._generation, self._generation + 1))
+        return LocalTransport(*now, (FINGERPRINT,), next_credentials=then)
+
+    def follow(self, plan: Plan) -> Plan:
+        """Let the transport restart as the plan wants it."""
+        for step in plan:
+            if isinstance(step, BeginRestart):
+                assert (step.ice_ufrag, step.ice_pwd) == self.transport.next_credentials
+                self.transport = self.next_transport()
+        return plan
+
+    def create_offer(self, *, ice_restart: bool = False) -> str:
+        return self.negotiation.create_offer(self.transport, data=self.data, ice_restart=ice_restart)
 
     def create_answer(self) -> str:
         return self.negotiation.create_answer(self.transport)
@@ -75,6 +90,11 @@ class End:
 
     def candidate(self, line: str, mid: str | None = "0", index: int | None = None, ufrag: str | None = None) -> Plan:
         return self.negotiation.add_candidate(TrickledCandidate(line, mid, index, ufrag))
+
+
+def _credentials(name: str, generation: int) -> tuple[str, str]:
+    number = "" if generation == 1 else str(generation)
+    return f"{name}ufrag{number}", f"{name}+password+of+many+characters{number}"
 
 
 def connect(offerer: End, answerer: End) -> tuple[Plan, Plan]:

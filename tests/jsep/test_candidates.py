@@ -20,8 +20,8 @@ def connected() -> End:
 @pytest.mark.row("JSE-12", "JSE-11")
 def test_after_the_answer_they_go_to_the_transport_at_once() -> None:
     end = connected()
-    assert end.candidate(HOST) == (AddRemoteCandidates((HOST,)),)
-    assert end.candidate(HOST_2, None, 0) == (AddRemoteCandidates((HOST_2,)),)
+    assert end.candidate(HOST) == (AddRemoteCandidates((HOST,), "bobsufrag"),)
+    assert end.candidate(HOST_2, None, 0) == (AddRemoteCandidates((HOST_2,), "bobsufrag"),)
     assert end.candidate("", "0") == (EndRemoteCandidates(),)
     assert end.candidate("", None) == (EndRemoteCandidates(),)
     remote = end.negotiation.state.remote
@@ -38,8 +38,8 @@ def test_between_offer_and_answer_they_wait_in_the_description() -> None:
     assert end.candidate(HOST_2) == ()
     assert end.candidate("") == ()
     _, plan = end.answer()
-    assert AddRemoteCandidates((HOST, HOST_2)) in plan
-    assert plan.index(EndRemoteCandidates()) > plan.index(AddRemoteCandidates((HOST, HOST_2)))
+    assert AddRemoteCandidates((HOST, HOST_2), "peer") in plan
+    assert plan.index(EndRemoteCandidates()) > plan.index(AddRemoteCandidates((HOST, HOST_2), "peer"))
 
 
 @pytest.mark.row("TRI-12")
@@ -59,7 +59,9 @@ def test_before_any_description_they_wait_for_it(kind: SDPType) -> None:
         end.take_offer(offer_of(data_section()))
         _, plan = end.answer()
     # Those of another generation, or of a section that is not there, are gone.
-    assert [step for step in plan if isinstance(step, AddRemoteCandidates)] == [AddRemoteCandidates((HOST, HOST_2))]
+    assert [step for step in plan if isinstance(step, AddRemoteCandidates)] == [
+        AddRemoteCandidates((HOST, HOST_2), "peer")
+    ]
     assert EndRemoteCandidates() in plan
     assert end.negotiation.state.early == ()
 
@@ -92,7 +94,7 @@ def test_early_candidates_survive_glare() -> None:
     impolite.candidate(HOST, ufrag=polite.transport.ice_ufrag)
     polite.take_offer(offer)
     text, _ = polite.answer()
-    assert AddRemoteCandidates((HOST,)) in impolite.take_answer(text)
+    assert AddRemoteCandidates((HOST,), polite.transport.ice_ufrag) in impolite.take_answer(text)
 
 
 @pytest.mark.row("JSE-12", "TRI-11")
@@ -116,7 +118,7 @@ def test_what_fits_no_description_is_refused(arguments: tuple[str, str | None], 
 
 
 def test_the_mid_is_preferred_over_the_index() -> None:
-    assert connected().candidate(HOST, "0", 7) == (AddRemoteCandidates((HOST,)),)
+    assert connected().candidate(HOST, "0", 7) == (AddRemoteCandidates((HOST,), "bobsufrag"),)
 
 
 def test_a_candidate_outside_the_grammar_is_refused_at_any_time() -> None:
@@ -146,8 +148,8 @@ def _transport_of(peer: End) -> str:
 @pytest.mark.row("JSE-11")
 def test_candidates_in_a_later_offer_go_to_the_transport_at_once() -> None:
     end = connected()
-    assert end.take_offer(_later(HOST)) == (AddRemoteCandidates((HOST,)),)
-    assert end.candidate(HOST_2) == (AddRemoteCandidates((HOST_2,)),)
+    assert end.take_offer(_later(HOST)) == (AddRemoteCandidates((HOST,), "bobsufrag"),)
+    assert end.candidate(HOST_2) == (AddRemoteCandidates((HOST_2,), "bobsufrag"),)
 
 
 def test_candidates_for_a_rejected_section_are_ignored() -> None:
@@ -167,5 +169,5 @@ def test_a_bare_line_is_for_the_transport() -> None:
     end.candidate(HOST, None)
     end.take_offer(offer_of(audio_section("a", port=0, transport=""), data_section("d")))
     _, plan = end.answer()
-    assert AddRemoteCandidates((HOST,)) in plan
+    assert AddRemoteCandidates((HOST,), "peer") in plan
     assert any(isinstance(step, StartTransport) for step in plan)

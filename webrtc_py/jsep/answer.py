@@ -5,18 +5,16 @@ from __future__ import annotations
 from ..sdp import Session, Setup, add_group, build_data_section, build_rejected_section, build_session
 from ..states import DTLSRole
 from .description import LocalTransport
-from .offer import OFFERED_ICE_OPTIONS
+from .offer import Author
 from .remote import DataSection
 
 
 def build_answer(
-    session_id: int,
+    author: Author,
     offer: Session,
     accepted: DataSection | None,
     transport: LocalTransport,
     dtls_role: DTLSRole,
-    *,
-    max_message_size: int,
 ) -> Session:
     """An answer of version 0 to ``offer``: the accepted section with our transport, all others rejected in their place.
 
@@ -24,15 +22,15 @@ def build_answer(
     carries the transport (RFC 9143 section 7.3.1).
     """
     offered = offer.ice_options.union(*(media.ice_options for media in offer.media))
-    options = [option for option in OFFERED_ICE_OPTIONS if option in offered]
-    session = build_session(session_id, 0, ice_options=options)
+    options = [option for option in author.ice_options if option in offered]
+    session = build_session(author.session_id, 0, ice_options=options, ice_lite=author.ice_lite)
     description = transport.describe(Setup.ACTIVE if dtls_role is DTLSRole.CLIENT else Setup.PASSIVE)
     for index, section in enumerate(offer.media):
         if accepted is None or index != accepted.index:
             session.media.append(build_rejected_section(section))
             continue
         media = build_data_section(
-            section.mid, max_message_size=max_message_size, transport=description, protocol=section.protocol
+            section.mid, max_message_size=author.max_message_size, transport=description, protocol=section.protocol
         )
         transport.write_destination(media)
         session.media.append(media)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import OperationError
 from .description import RemoteDescription
@@ -35,6 +35,22 @@ class TrickledCandidate:
             return cls("", mid, mline_index, ufrag)
         named = (value for name, value in zip(words[8::2], words[9::2], strict=False) if name == "ufrag")
         return cls(f"candidate:{' '.join(words)}", mid, mline_index, ufrag or next(named, None))
+
+
+def of_generation(description: RemoteDescription, candidate: TrickledCandidate) -> TrickledCandidate:
+    """With the user fragment of this description's section, unless it names one itself.
+
+    It does not when signalling leaves it out: then the most recent description is meant (RFC 8829 section 3.5.2.1).
+    """
+    if candidate.ufrag is not None:
+        return candidate
+    try:
+        indexes = sections_for(description, candidate)
+    except OperationError:
+        return candidate
+    sections, media = Sections(description.session), description.session.media
+    ufrags = {sections.transport_of(media[index]).ice_ufrag for index in indexes}
+    return replace(candidate, ufrag=ufrags.pop()) if len(ufrags) == 1 else candidate
 
 
 def sections_for(description: RemoteDescription, candidate: TrickledCandidate) -> frozenset[int]:

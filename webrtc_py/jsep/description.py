@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..dtls.fingerprint import Fingerprint
@@ -19,13 +19,24 @@ class LocalTransport:
     """Our end of the one transport that all sections share, as our descriptions tell of it."""
 
     ice_ufrag: str
-    ice_pwd: str
+    ice_pwd: str = field(repr=False)
     fingerprints: tuple[Fingerprint, ...]
+    next_credentials: tuple[str, str] = field(default=("", ""), repr=False)
+    """User fragment and password for the next ICE restart."""
     candidates: tuple[str, ...] = ()
     """Those gathered so far, each ``candidate:...``."""
     gathering_complete: bool = False
     default_destination: tuple[str, int] | None = None
     """The address and port of the default candidate (RFC 8839 section 4.2.1.2); None when none may be told."""
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        return self.ice_ufrag, self.ice_pwd
+
+    def restarted(self) -> LocalTransport:
+        """As it will be described when ICE restarts: with new credentials, for which nothing was gathered yet."""
+        ufrag, pwd = self.next_credentials
+        return LocalTransport(ufrag, pwd, self.fingerprints)
 
     def describe(self, setup: Setup) -> TransportDescription:
         return TransportDescription(
@@ -51,14 +62,23 @@ class LocalDescription:
     text: str
     session: Session
 
-    def text_with(self, transport: LocalTransport) -> str:
-        """The text with all candidates gathered by now (RFC 8829 section 4.1.13)."""
-        sections = [self._with_candidates(media, transport) for media in self.session.media]
+    @property
+    def credentials(self) -> frozenset[tuple[str, str]]:
+        """All user fragments and passwords in it."""
+        return frozenset((media.ice_ufrag, media.ice_pwd or "") for media in self.session.media if media.ice_ufrag)
+
+    def text_with(self, transports: Iterable[LocalTransport]) -> str:
+        """The text with all candidates gathered by now (RFC 8829 section 4.1.13).
+
+        ``transports`` are the generations of our end, before and after an ICE restart: each section has the candidates
+        of its own credentials. Of a generation that was given up it keeps what it was made with.
+        """
+        by_ufrag = {transport.ice_ufrag: transport for transport in transports}
+        sections = [self._with_candidates(media, by_ufrag.get(media.ice_ufrag or "")) for media in self.session.media]
         return replace(self.session, media=sections).serialize()
 
-    def _with_candidates(self, media: Media, transport: LocalTransport) -> Media:
-        if media.ice_ufrag != transport.ice_ufrag:
-            # An abandoned generation's candidates belong in no description of another one.
+    def _with_candidates(self, media: Media, transport: LocalTransport | None) -> Media:
+        if transport is None:
             return media
         media = replace(media, attributes=media.attributes.without("candidate", "end-of-candidates"))
         add_candidates(media, transport.candidates, transport.gathering_complete)

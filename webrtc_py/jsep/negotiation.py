@@ -10,17 +10,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import InvalidModificationError, InvalidStateError, NotSupportedError, OperationError
-from ..sdp import SCTP_PORT, Media, Session, Setup, parse
+from ..errors import (
+    InvalidAccessError,
+    InvalidModificationError,
+    InvalidStateError,
+    NotSupportedError,
+    OperationError,
+)
+from ..sdp import SCTP_PORT, Media, Session, Setup, TransportDescription, parse
 from ..states import BundlePolicy, DTLSRole, ICERole, SDPType, SignalingState
 from .answer import answering_role, build_answer
-from .candidates import TrickledCandidate, sections_for, with_candidate, with_early
+from .candidates import TrickledCandidate, of_generation, sections_for, with_candidate, with_early
 from .description import MAX_REMOTE_CANDIDATES, LocalDescription, LocalTransport, RemoteDescription
-from .offer import KnownSection, build_offer
+from .offer import Author, KnownSection, build_offer
 from .plan import (
     AddRemoteCandidates,
+    BeginRestart,
+    CancelRestart,
+    CompleteRestart,
     EndRemoteCandidates,
     Plan,
+    RemoteICE,
     StartData,
     StartGathering,
     StartTransport,
@@ -41,77 +51,90 @@ class _Created:
 
     text: str
     session: Session
+    restart: BeginRestart | None
+    """What setting it begins, when its credentials are new ones."""
 
 
 class Negotiation:
     """One end's. Texts go in and come out; the methods that set something return the plan to execute.
 
-    ``session_id`` is a random number below 2**62. ``check_candidate`` raises SDPSyntaxError for a candidate that is
-    none, and lets pass what is only unknown.
+    ``check_candidate`` raises SDPSyntaxError for a candidate that is none, and lets pass what is only unknown.
     """
 
     def __init__(
         self,
-        session_id: int,
+        author: Author,
         check_candidate: Callable[[str], object],
         *,
-        max_message_size: int,
         bundle_policy: BundlePolicy = BundlePolicy.BALANCED,
         answering_dtls_role: DTLSRole | None = None,
     ) -> None:
         self.state = State()
-        self._session_id = session_id
+        self._author = author
         self._check_candidate = check_candidate
-        self._max_message_size = max_message_size
         self._bundle_policy = bundle_policy
         self._answering_role = answering_dtls_role
         self._version = 1
         self._last_text: str | None = None
         self._offer: _Created | None = None
         self._answer: _Created | None = None
+        self._credentials_to_replace: frozenset[tuple[str, str]] = frozenset()
+        self._restart_needs_offer = False
 
     # Creating
 
     def create_offer(self, transport: LocalTransport, *, data: bool, ice_restart: bool = False) -> str:
         """An offer for the session as it stands; with ``data``, one with a data section.
 
-        The same offer again as long as nothing changes (RFC 8829 section 4.1.8). InvalidStateError while an exchange
-        that the peer began is going on, NotSupportedError for a restart of an ICE that was started.
+        The same offer again as long as nothing changes (RFC 8829 section 4.1.8). With ``ice_restart``, or when
+        `replace_credentials` has asked for it, the offer has the transport's next credentials; before ICE has started
+        there is nothing to restart. InvalidStateError while an exchange that the peer began is going on.
         """
         self._check_creating("offer", _OFFERER_STATES)
-        if ice_restart and self.state.agreement is not None:
-            raise NotSupportedError("ice_restart is not supported yet once ICE has started")
+        wanted = ice_restart or transport.credentials in self._credentials_to_replace
+        restarts = wanted and self.state.agreement is not None
         session = build_offer(
-            self._session_id,
+            self._author,
             self._known_sections(),
-            transport,
+            transport.restarted() if restarts else transport,
             data=data,
-            max_message_size=self._max_message_size,
             used_mids=self._used_mids(),
         )
-        self._offer = self._finish(session)
+        self._offer = self._finish(session, BeginRestart(*transport.next_credentials) if restarts else None)
         return self._offer.text
 
     def create_answer(self, transport: LocalTransport) -> str:
-        """An answer to the pending remote offer. InvalidStateError when there is none."""
+        """An answer to the pending remote offer, a restart if that is one. InvalidStateError when there is none."""
         self._check_creating("answer", _ANSWERER_STATES)
-        remote = self.state.pending_remote
-        if remote is None:
+        state = self.state
+        if state.pending_remote is None:
             raise AssertionError("these states have a pending remote offer")
-        session = build_answer(
-            self._session_id,
-            remote.session,
-            self.state.offered,
-            transport,
-            self._role_in_answer(),
-            max_message_size=self._max_message_size,
+        restarts = (
+            state.agreement is not None and state.offered is not None and state.agreement.is_restarted_by(state.offered)
         )
-        self._answer = self._finish(session)
+        session = build_answer(
+            self._author,
+            state.pending_remote.session,
+            state.offered,
+            transport.restarted() if restarts else transport,
+            self._role_in_answer(),
+        )
+        self._answer = self._finish(session, BeginRestart(*transport.next_credentials) if restarts else None)
         return self._answer.text
 
     def needs_offer(self, *, data: bool) -> bool:
-        """W3C's "check if negotiation is needed", for the stable state: data is wanted and has no section."""
-        return data and self.state.agreement is None
+        """W3C's "check if negotiation is needed", for the stable state: data without a section, or an ICE restart."""
+        return (data and self.state.agreement is None) or self._restart_needs_offer
+
+    def replace_credentials(self, *, needs_offer: bool) -> None:
+        """Let offers restart ICE until the credentials of the local descriptions are replaced.
+
+        This is what W3C's ``restartIce`` does, which needs an offer, and what a change of servers or of the transport
+        policy does, which waits for one (RFC 8829 section 4.1.18).
+        """
+        local = [one for one in (self.state.current_local, self.state.pending_local) if one is not None]
+        self._credentials_to_replace = frozenset().union(*(description.credentials for description in local))
+        self._restart_needs_offer |= needs_offer and bool(self._credentials_to_replace)
 
     # Setting
 
@@ -127,24 +150,28 @@ class Negotiation:
                 f"the {kind} is not what {made} gave last; descriptions are set as they were created, without a change"
             )
         description = LocalDescription(kind, created.text, created.session)
-        gather = (StartGathering(),) if _asks_for_transport(description) else ()
+        state = replace(self.state, signaling=signaling, pending_local=description)
+        gather: Plan = (StartGathering(),) if _asks_for_transport(description) else ()
+        if created.restart is not None:
+            gather = (*_cancel(state), created.restart)
+            state = replace(state, is_restarting=True)
         if kind is SDPType.OFFER:
-            self.state = replace(self.state, signaling=signaling, pending_local=description)
+            self.state = state
             return gather
-        state, plan = self._settle(
-            replace(self.state, signaling=signaling, pending_local=description), self.state.offered, ICERole.CONTROLLED
-        )
+        state, plan = self._settle(state, state.offered, ICERole.CONTROLLED)
         self._enter(state)
         return gather + plan
 
     def set_remote(self, kind: SDPType, text: str) -> Plan:
         """Apply the peer's description; a remote offer while ours is out first takes ours back (glare).
 
-        Raises InvalidStateError, SDPSyntaxError, InvalidAccessError, or NotSupportedError for an ICE restart.
+        Raises InvalidStateError, SDPSyntaxError, InvalidAccessError, or NotSupportedError for what asks for a new DTLS
+        or SCTP association.
         """
         before = self.state
+        plan: Plan = ()
         if needs_rollback(before.signaling, Side.REMOTE, kind):
-            before = before.rolled_back()
+            before, plan = before.rolled_back(), _cancel(before)
         signaling = next_state(before.signaling, Side.REMOTE, kind)
         if kind is SDPType.ROLLBACK:
             return self._roll_back()
@@ -154,11 +181,17 @@ class Negotiation:
         if kind is SDPType.OFFER:
             offered = read_offer(session, self._check_candidate, self._bundle_policy, state.agreement)
             self._enter(replace(state, offered=offered))
-            # A later offer's candidates are for the transport in use, whatever becomes of the offer.
-            return _hand_over(description, offered) if offered is not None and state.agreement is not None else ()
+            self._answer = None
+            agreed = state.agreement
+            if offered is not None and agreed is not None and not agreed.is_restarted_by(offered):
+                # A later offer's candidates are for the transport in use, whatever becomes of the offer.
+                plan += _hand_over(description, offered)
+            return plan
         if state.pending_local is None:
             raise AssertionError("an answer is only taken while an offer of ours is out")
         accepted = read_answer(session, self._check_candidate, state.pending_local.session, state.agreement)
+        if accepted is not None and state.agreement is not None and state.agreement.is_restarted_by(accepted):
+            _check_restart_was_offered(before)
         state, plan = self._settle(state, accepted, ICERole.CONTROLLING)
         self._enter(state)
         return plan
@@ -173,6 +206,7 @@ class Negotiation:
                 raise OperationError(f"{MAX_REMOTE_CANDIDATES} candidates came before any description of the peer")
             self.state = replace(state, early=(*state.early, candidate))
             return ()
+        candidate = of_generation(state.remote, candidate)
         changed: dict[str, Any] = {}
         sections: frozenset[int] = frozenset()
         misfit: OperationError | None = None
@@ -207,7 +241,7 @@ class Negotiation:
             right = " or ".join(repr(state.value) for state in allowed)
             raise InvalidStateError(f"an {what} is created in {right}, not in {self.state.signaling.value!r}")
 
-    def _finish(self, session: Session) -> _Created:
+    def _finish(self, session: Session, restart: BeginRestart | None) -> _Created:
         """Give the description its version: the last one's if it says the same, else one more (RFC 3264 section 5)."""
         session.origin = session.origin._replace(session_version=self._version)
         text = session.serialize()
@@ -216,7 +250,7 @@ class Negotiation:
             session.origin = session.origin._replace(session_version=self._version)
             text = session.serialize()
         self._last_text = text
-        return _Created(text, session)
+        return _Created(text, session, restart)
 
     def _known_sections(self) -> list[KnownSection]:
         state = self.state
@@ -244,18 +278,30 @@ class Negotiation:
     def _enter(self, state: State) -> None:
         if state.signaling is SignalingState.STABLE:
             self._offer = self._answer = None
+            if state.current_local is None or not state.current_local.credentials & self._credentials_to_replace:
+                self._credentials_to_replace = frozenset()
+                self._restart_needs_offer = False
         self.state = state
 
     def _roll_back(self) -> Plan:
+        plan = _cancel(self.state)
         self._enter(self.state.rolled_back())
-        return ()
+        return plan
 
     def _settle(self, state: State, accepted: DataSection | None, ice_role: ICERole) -> tuple[State, Plan]:
         """What an answer, ours or the peer's, makes of the exchange (RFC 8829 section 5.11)."""
         old, remote = state.agreement, state.remote
         agreement = self._agree(state, accepted, ice_role)
         if agreement is not None and remote is not None:
-            plan = _start(agreement) if old is None else ()
+            plan: Plan = ()
+            if old is None:
+                plan = (_start(agreement),)
+            elif old.is_restarted_by(agreement.remote):
+                plan = (CompleteRestart(agreement.ice_role, _remote_ice(agreement.remote.transport)),)
+                state = replace(state, is_restarting=False)
+            elif state.signaling is SignalingState.STABLE:
+                # The peer answers with the credentials that it had: it takes no part in the restart.
+                plan = _cancel(state)
             plan += _hand_over(remote, agreement.remote)
             plan += (StartData(SCTP_PORT, agreement.remote.sctp_port, agreement.remote.max_message_size),)
             return state.settled(agreement), plan
@@ -275,8 +321,11 @@ class Negotiation:
             dtls_role = self._role_in_answer()
         else:
             dtls_role = DTLSRole.CLIENT if accepted.transport.setup is Setup.PASSIVE else DTLSRole.SERVER
-        # RFC 8445 section 6.1.1: a lite peer never controls, whoever made the offer.
-        return Agreement(ICERole.CONTROLLING if accepted.transport.ice_lite else ice_role, dtls_role, accepted)
+        peer_is_lite = accepted.transport.ice_lite
+        if peer_is_lite != self._author.ice_lite:
+            # RFC 8445 section 6.1.1: a lite agent never controls a full one, whoever made the offer.
+            ice_role = ICERole.CONTROLLING if peer_is_lite else ICERole.CONTROLLED
+        return Agreement(ice_role, dtls_role, accepted)
 
 
 def _carries_transport(media: Media) -> bool:
@@ -289,27 +338,49 @@ def _asks_for_transport(description: LocalDescription | None) -> bool:
 
 def _trickle(state: State, candidate: TrickledCandidate, sections: frozenset[int]) -> Plan:
     """To the transport at once where there is one; what comes before the answer waits in the description."""
-    if state.agreement is None:
+    agreed = state.agreement
+    if agreed is None:
         return ()
-    of_transport = state.agreement.remote.same_transport
-    if state.offered is not None:
+    ufrag, _ = agreed.remote.credentials
+    of_transport = agreed.remote.same_transport
+    if state.offered is not None and not agreed.is_restarted_by(state.offered):
         of_transport |= state.offered.same_transport
-    if not sections & of_transport:
+    if not sections & of_transport or candidate.ufrag not in (None, ufrag):
         return ()
-    return (AddRemoteCandidates((candidate.line,)) if candidate.line else EndRemoteCandidates(),)
+    if candidate.line:
+        return (AddRemoteCandidates((candidate.line,), ufrag),)
+    # While we restart, the end of what came before is no news: the newest generation is the one that would end.
+    return () if state.is_restarting else (EndRemoteCandidates(),)
 
 
-def _start(agreement: Agreement) -> Plan:
-    transport = agreement.remote.transport
-    return (
-        StartTransport(
-            ice_role=agreement.ice_role,
-            ice_ufrag=transport.ice_ufrag or "",
-            ice_pwd=transport.ice_pwd or "",
-            ice_lite=transport.ice_lite,
-            dtls_role=agreement.dtls_role,
-            fingerprints=agreement.remote.fingerprints,
-        ),
+def _check_restart_was_offered(state: State) -> None:
+    """New credentials in an answer need an offer that has them too (RFC 8829 section 5.10). ``state`` is before it."""
+    if state.is_restarting:
+        return
+    if state.signaling is SignalingState.HAVE_REMOTE_PRANSWER:
+        raise NotSupportedError("the answer has other ICE credentials than the provisional answer before it")
+    raise InvalidAccessError("the answer has new ICE credentials, and the offer did not restart ICE")
+
+
+def _cancel(state: State) -> Plan:
+    return (CancelRestart(),) if state.is_restarting else ()
+
+
+def _start(agreement: Agreement) -> StartTransport:
+    return StartTransport(
+        ice_role=agreement.ice_role,
+        ice=_remote_ice(agreement.remote.transport),
+        dtls_role=agreement.dtls_role,
+        fingerprints=agreement.remote.fingerprints,
+    )
+
+
+def _remote_ice(transport: TransportDescription) -> RemoteICE:
+    return RemoteICE(
+        transport.ice_ufrag or "",
+        transport.ice_pwd or "",
+        lite=transport.ice_lite,
+        renomination="renomination" in transport.ice_options,
     )
 
 
@@ -317,7 +388,7 @@ def _hand_over(description: RemoteDescription, section: DataSection) -> Plan:
     """All that the description and its trickled candidates say of the transport; what is known already does no harm."""
     plan: tuple[Step, ...] = ()
     if candidates := description.candidates_of(section.same_transport):
-        plan += (AddRemoteCandidates(candidates),)
+        plan += (AddRemoteCandidates(candidates, section.credentials[0]),)
     if section.transport.end_of_candidates or section.same_transport & description.ended:
         plan += (EndRemoteCandidates(),)
     return plan

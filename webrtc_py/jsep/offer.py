@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from ..sdp import Media, Session, Setup, add_group, build_data_section, build_rejected_section, build_session
 from .description import LocalTransport
 
-OFFERED_ICE_OPTIONS = ("trickle", "ice2")
-"""RFC 8829 section 5.2.1. Browsers leave ``ice2`` out; nobody minds that it is there."""
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """What stands the same in all our descriptions. ``session_id`` is random and less than 2**62."""
+
+    session_id: int
+    max_message_size: int
+    ice_options: tuple[str, ...] = ("trickle", "ice2")
+    """RFC 8829 section 5.2.1. Browsers leave ``ice2`` out; nobody minds that it is there."""
+    ice_lite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +29,11 @@ class KnownSection:
 
 
 def build_offer(
-    session_id: int,
+    author: Author,
     known: Sequence[KnownSection],
     transport: LocalTransport,
     *,
     data: bool,
-    max_message_size: int,
     used_mids: Collection[str],
 ) -> Session:
     """An offer of version 0 with a data section when ``data`` asks for one, or the session has one.
@@ -34,11 +41,11 @@ def build_offer(
     A section that is not live stays rejected in its place, or is used again for the new data section (RFC 8829
     section 5.2.2). All live sections are in one BUNDLE group.
     """
-    session = build_session(session_id, 0, ice_options=OFFERED_ICE_OPTIONS)
+    session = build_session(author.session_id, 0, ice_options=author.ice_options, ice_lite=author.ice_lite)
 
     def data_section(mid: str) -> Media:
         description = transport.describe(Setup.ACTPASS)
-        media = build_data_section(mid, max_message_size=max_message_size, transport=description)
+        media = build_data_section(mid, max_message_size=author.max_message_size, transport=description)
         transport.write_destination(media)
         return media
 

@@ -33,6 +33,11 @@ class DataSection:
     same_transport: frozenset[int]
     """The indexes of all sections whose candidates are for this transport, its own among them."""
 
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """The peer's user fragment and password."""
+        return self.transport.ice_ufrag or "", self.transport.ice_pwd or ""
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -43,13 +48,17 @@ class Agreement:
     """Ours."""
     remote: DataSection
 
+    def is_restarted_by(self, section: DataSection) -> bool:
+        """Whether the peer's credentials in it are new ones (RFC 8839 section 4.4.1.1.1)."""
+        return section.credentials != self.remote.credentials
+
 
 def read_offer(
     session: Session, check_candidate: CandidateCheck, policy: BundlePolicy, agreed: Agreement | None
 ) -> DataSection | None:
     """The section that our answer accepts; None when there is none. All others are to be rejected.
 
-    Raises SDPSyntaxError, InvalidAccessError, or NotSupportedError for an ICE restart.
+    Raises SDPSyntaxError, InvalidAccessError, or NotSupportedError for what asks for a new DTLS or SCTP association.
     """
     sections = Sections(session)
     _check_sections(session, sections, check_candidate, answer=False)
@@ -124,6 +133,8 @@ def _check_sections(session: Session, sections: Sections, check_candidate: Candi
 def _check_live(sections: Sections, media: Media, name: str, *, answer: bool) -> None:
     """The features that nobody may go without (RFC 8829 sections 5.1.1 and 5.8.3)."""
     transport = sections.transport_of(media)
+    if media.ice_mismatch:
+        raise InvalidAccessError(f"{name} has ice-mismatch: addresses were changed on the way, so the peer does no ICE")
     if transport.ice_ufrag is None or transport.ice_pwd is None:
         raise InvalidAccessError(f"{name} has no ice-ufrag and ice-pwd")
     if not transport.fingerprints:
@@ -169,19 +180,23 @@ def _read_data(session: Session, sections: Sections, index: int) -> DataSection:
 
 def _check_continued(new: DataSection, agreed: Agreement) -> None:
     """Whether the transport in use goes on (RFC 8829 section 5.8.3, RFC 8842 section 5.5)."""
-    old = agreed.remote.transport
-    changed = [old.ice_ufrag != new.transport.ice_ufrag, old.ice_pwd != new.transport.ice_pwd]
-    if all(changed):
-        raise NotSupportedError("the description restarts ICE, which is not supported yet")
-    if any(changed):
+    old = agreed.remote
+    changed = [before != after for before, after in zip(old.credentials, new.credentials, strict=True)]
+    if any(changed) and not all(changed):
         # RFC 8839 section 4.4.1.1.1: a restart changes both.
         raise InvalidAccessError(
             "of ice-ufrag and ice-pwd only one has changed; a restart changes both, else none does"
         )
-    if set(new.fingerprints).isdisjoint(agreed.remote.fingerprints):
-        raise InvalidAccessError("the fingerprint has changed, which needs an ICE restart (RFC 8842 section 5.5)")
-    if old.tls_id is not None and old.tls_id != new.transport.tls_id:
-        raise InvalidAccessError("the tls-id has changed, which needs an ICE restart (RFC 8842 section 5.5)")
+    for what, is_other in (
+        ("fingerprint", set(new.fingerprints).isdisjoint(old.fingerprints)),
+        ("tls-id", old.transport.tls_id is not None and old.transport.tls_id != new.transport.tls_id),
+    ):
+        if is_other and not any(changed):
+            raise InvalidAccessError(f"the {what} has changed, which needs an ICE restart (RFC 8842 section 6)")
+        if is_other:
+            raise NotSupportedError(
+                f"the {what} has changed, which asks for a new DTLS association; a restart continues the one in use"
+            )
     if new.sctp_port != agreed.remote.sctp_port:
         raise NotSupportedError(
             f"the sctp-port of the association in use is {agreed.remote.sctp_port}, and cannot become {new.sctp_port}"

@@ -22,6 +22,8 @@ class State:
     offered: DataSection | None = None
     """The data section of the pending remote offer, which our answer accepts."""
     agreement: Agreement | None = None
+    is_restarting: bool = False
+    """Whether an offer of ours has begun an ICE restart that no answer has settled yet."""
     early: tuple[TrickledCandidate, ...] = ()
     """The peer's candidates that came before any description of the peer."""
 
@@ -35,7 +37,14 @@ class State:
 
     def rolled_back(self) -> State:
         """Without the exchange that is going on: an offer alone changes no agreement (RFC 8829 section 5.7)."""
-        return replace(self, signaling=SignalingState.STABLE, pending_local=None, pending_remote=None, offered=None)
+        return replace(
+            self,
+            signaling=SignalingState.STABLE,
+            pending_local=None,
+            pending_remote=None,
+            offered=None,
+            is_restarting=False,
+        )
 
     def settled(self, agreement: Agreement | None) -> State:
         """With what an answer agreed on; a final one makes the pending descriptions the current ones."""

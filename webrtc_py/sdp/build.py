@@ -18,15 +18,20 @@ _NO_PORT = 9
 _LEGACY_STREAMS = 65535
 
 
-def build_session(session_id: int, session_version: int, *, ice_options: Iterable[str] = ()) -> Session:
+def build_session(
+    session_id: int, session_version: int, *, ice_options: Iterable[str] = (), ice_lite: bool = False
+) -> Session:
     """The session part of RFC 8829 section 5.2.1, without sections.
 
     ``session_id`` is random and less than 2**62 (RFC 8866 section 5.2 wants it unique), ``session_version`` counts the
     descriptions. Offers name the ICE options "trickle" and "ice2"; answers those of them that the offer has.
+    ``ice_lite`` says that our agent makes no checks (RFC 8839 section 5.3).
     """
     if not 0 <= session_id < 1 << 62:
         raise ValueError(f"session_id {session_id} is not between 0 and 2**62")
     session = Session(Origin("-", session_id, session_version))
+    if ice_lite:
+        session.attributes.add("ice-lite")
     if options := " ".join(ice_options):
         session.attributes.add("ice-options", options)
     return session
