@@ -180,6 +180,19 @@ class Agent:
             raise InvalidStateError(f"the agent's gathering state is {self._gathering_state}; it gathers once")
         self._newest.gather()
 
+    def discard_candidates(self) -> None:
+        """Give up what was gathered before the first start, to gather anew with the options of then.
+
+        The credentials stay. InvalidStateError once the agent has been started.
+        """
+        self._check_open()
+        if self._previous is not None or self._newest.core.state is not ICETransportState.NEW:
+            raise InvalidStateError("the ICE agent has been started; a restart gathers anew")
+        with self._shared.step:
+            discarded, self._newest = self._newest, self._new_generation(*self.get_local_user_credentials())
+            self._retire(discarded)
+            self._set_gathering_state(ICEGathererState.NEW)
+
     async def gathering_complete(self) -> None:
         """Wait until all candidates have been found. ConnectionClosedError when the agent is closed before."""
         await self._wait_for(lambda: self._gathering_state is ICEGathererState.COMPLETE, or_failure=False)
