@@ -26,7 +26,7 @@ def why(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _CERTIFICATE_PROBLEMS.get(error.verify_code, f"its certificate is refused: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {(error.reason or str(error)).replace('_', ' ').lower()}"
+        return f"TLS failed: {(getattr(error, 'reason', '') or str(error)).replace('_', ' ').lower()}"
     if isinstance(error, TimeoutError) and not error.errno:
         return "no answer in time"
     return os.strerror(error.errno).lower() if error.errno else str(error) or type(error).__name__
