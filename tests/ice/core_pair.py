@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from webrtc_py.ice import stun
-from webrtc_py.ice.candidate import Candidate, candidate_priority, local_preference, unmarshal_candidate
+from webrtc_py.ice.candidate import Candidate, candidate_priority, local_preference, unmarshal_candidate, without_zone
 from webrtc_py.ice.core import Core
 from webrtc_py.ice.events import Happening, RoleChanged, SelectedPairChanged, StateChanged
 from webrtc_py.ice.options import AgentTimings
@@ -112,7 +112,7 @@ class Peer:
         """Add a local candidate; a host or relay has a base of its own, a reflexive one its host's."""
         if base_id is None:
             base_id = len(self.bases)
-            self.bases[base_id] = candidate.address, candidate.port
+            self.bases[base_id] = without_zone(candidate.address), candidate.port
         self.core.add_local_candidate(candidate, base_id, self.wire.now)
         return candidate
 

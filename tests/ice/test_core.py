@@ -171,7 +171,7 @@ def test_link_local_addresses_pair_with_their_like_in_the_local_zone() -> None:
     alice.hear_of(host("fe80::2"))
     alice.hear_of(host("2001:db8::2"))
     assert {(pair.base.address, pair.destination) for pair in alice.core.pairs} == {
-        ("fe80::1%eth0", ("fe80::2%eth0", 5000)),
+        ("fe80::1%eth0", ("fe80::2", 5000)),
         ("2001:db8::1", ("2001:db8::2", 5000)),
     }
 

@@ -130,12 +130,12 @@ class Core:
         self._set_state(ICETransportState.CHECKING, f"started as the {self.role} agent")
         self._begin(now)
 
-    def add_local_candidate(self, candidate: Candidate, base_id: int, now: float) -> bool:
-        """Pair a local candidate; whether it was new. Its address is the real one, also where a name is published.
+    def add_local_candidate(self, candidate: Candidate, base_id: int, now: float, address: str | None = None) -> bool:
+        """Pair a local candidate; whether it was new. ``address`` is the numeric one behind a name that is published.
 
         False for a redundant one (RFC 8445 section 5.1.3), which need not be told to the peer.
         """
-        added = self._pairing.add_local(candidate, base_id, pair=self.selected is None)
+        added = self._pairing.add_local(candidate, base_id, address, pair=self.selected is None)
         self._settle(now)
         return added
 
@@ -237,7 +237,7 @@ class Core:
 
     @property
     def local_candidates(self) -> list[Candidate]:
-        return [candidate for candidate, _ in self._pairing.locals]
+        return [local.candidate for local in self._pairing.locals]
 
     @property
     def remote_candidates(self) -> list[Candidate]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..states import CandidateType
 from .candidate import MAX_PRIORITY, Candidate, is_local_name, peer_reflexive_priority, without_zone
@@ -21,6 +22,15 @@ MAX_REMOTE_CANDIDATES = 100
 _LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
 
 
+@dataclass(frozen=True, slots=True)
+class LocalCandidate:
+    """One of ours. ``host`` is its numeric address with the zone, also where the candidate has a name instead."""
+
+    candidate: Candidate
+    base_id: int
+    host: str
+
+
 class Pairing:
     """Feeds the check list. ``events`` is where it tells of permissions that relays need, and of where the peer is."""
 
@@ -33,7 +43,7 @@ class Pairing:
     ) -> None:
         self.bases: dict[int, Candidate] = {}
         """For each base the candidate that requests to it arrive at."""
-        self.locals: list[tuple[Candidate, int]] = []
+        self.locals: list[LocalCandidate] = []
         self.remotes: dict[tuple[str, int], Candidate] = {}
         """What signalling named, by numeric address and port, in the order of arrival."""
         self.remote_ended = False
@@ -49,23 +59,27 @@ class Pairing:
         """Whether the application's filter lets us use an address of the peer's."""
         return self._ip_filter is None or self._ip_filter(without_zone(host))
 
-    def add_local(self, candidate: Candidate, base_id: int, *, pair: bool) -> bool:
-        """False for one with the address and the base of another (RFC 8445 section 5.1.3)."""
-        address = (without_zone(candidate.address), candidate.port)
-        for known, known_base in self.locals:
-            if known_base == base_id and (without_zone(known.address), known.port) == address:
+    def add_local(self, candidate: Candidate, base_id: int, address: str | None, *, pair: bool) -> bool:
+        """False for one with the address and the base of another (RFC 8445 section 5.1.3).
+
+        ``address`` is what stands behind the candidate's name. A name differs from all addresses, its own as well.
+        """
+        told = (without_zone(candidate.address), candidate.port)
+        for known in self.locals:
+            if known.base_id == base_id and (without_zone(known.candidate.address), known.candidate.port) == told:
                 return False
-        self.locals.append((candidate, base_id))
+        local = LocalCandidate(candidate, base_id, address or candidate.address)
+        self.locals.append(local)
         base = self.bases.get(base_id)
         if base is None or base.priority < candidate.priority:
             self.bases[base_id] = candidate
         if pair:
             for (host, _), remote in self.remotes.items():
-                self._pair(candidate, base_id, remote, host)
+                self._pair(local, remote, host)
         return True
 
     def lose_base(self, base_id: int) -> None:
-        self.locals = [entry for entry in self.locals if entry[1] != base_id]
+        self.locals = [local for local in self.locals if local.base_id != base_id]
         self.bases.pop(base_id, None)
 
     def hold_remote(self, candidate: Candidate, address: str | None) -> None:
@@ -94,8 +108,8 @@ class Pairing:
         self.remotes[host, candidate.port] = candidate
         self._adopt(candidate, host)
         if pair:
-            for local, base_id in self.locals:
-                self._pair(local, base_id, candidate, host)
+            for local in self.locals:
+                self._pair(local, candidate, host)
         return True
 
     def _adopt(self, candidate: Candidate, host: str) -> None:
@@ -107,17 +121,17 @@ class Pairing:
                     self.prove(pair)
                 self._checklist.prioritize(pair)
 
-    def _pair(self, local: Candidate, base_id: int, remote: Candidate, host: str) -> None:
+    def _pair(self, local: LocalCandidate, remote: Candidate, host: str) -> None:
         """RFC 8445 section 6.1.2.2, and section 5.1.1.1 for link-local addresses."""
-        address, _, zone = local.address.partition("%")
+        address = without_zone(local.host)
         link_local = host.lower().startswith(_LINK_LOCAL)
         if (":" in address) != (":" in host) or address.lower().startswith(_LINK_LOCAL) != link_local:
             return
-        if local.type is CandidateType.RELAY and remote.is_hidden:
+        if local.candidate.type is CandidateType.RELAY and remote.is_hidden:
             # The name hides the address from servers; a permission would tell it to the relay's.
             return
-        destination = (f"{host}%{zone}" if link_local and zone else host, remote.port)
-        pair = self._checklist.add(local, base_id, remote, destination)
+        # A link-local destination is on its base's link, and so are the sources that its answers are seen to come from.
+        pair = self._checklist.add(local.candidate, local.base_id, remote, (host, remote.port))
         if pair is not None:
             self._ask_permission(pair)
 
@@ -154,9 +168,9 @@ class Pairing:
 
     def learn_local(self, pair: CandidatePair, mapped: Address) -> None:
         """The local candidate is the address that the peer saw (RFC 8445 sections 7.2.5.3.1 and 7.2.5.3.2)."""
-        for candidate, base_id in self.locals:
-            if base_id == pair.base_id and (without_zone(candidate.address), candidate.port) == mapped:
-                pair.local = candidate
+        for local in self.locals:
+            if local.base_id == pair.base_id and (without_zone(local.host), local.candidate.port) == mapped:
+                pair.local = local.candidate
                 break
         else:
             base, (host, port) = pair.base, mapped
