@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webrtc_py.errors import ParseError
+from webrtc_py.errors import InvalidAccessError, ParseError
 from webrtc_py.ice import stun
 from webrtc_py.ice.stun import Class, Message, Method, is_stun, parse_message, serialize
 
@@ -194,8 +194,9 @@ def test_the_first_of_several_attributes_counts() -> None:
 
 @pytest.mark.row("STN-03")
 def test_unknown_attributes_are_told_apart() -> None:
-    parsed = parse_message(message(attribute(0x0030, b"abcd"), attribute(0x7FFE, b""), attribute(0xC057, b"abcd")))
-    assert parsed.unknown_required == (0x0030, 0x7FFE)
+    parsed = parse_message(message(attribute(0x0031, b"abcd"), attribute(0x7FFE, b""), attribute(0xC057, b"abcd")))
+    assert parsed.unknown_required == (0x0031, 0x7FFE)
+    assert parsed.unknown == {0x0031: b"abcd", 0x7FFE: b"", 0xC057: b"abcd"}
     assert parsed.attributes == {}
 
 
@@ -364,3 +365,127 @@ def test_mapped_addresses_round_trip(address: object, port: int) -> None:
     parsed = parse_message(stun.binding_success(ID, mapped_address=(str(address), port), key=KEY))
     host, found = parsed.attributes["XOR-MAPPED-ADDRESS"]
     assert (host, found) == (str(address).partition("%")[0], port)
+
+
+# MESSAGE-INTEGRITY-SHA256
+
+
+@pytest.mark.row("STN-08")
+def test_rfc_8489_sample_hmac() -> None:
+    """Appendix B.1 prints a length that its message does not have, so the HMAC is fed what was hashed there."""
+    sample = bytes.fromhex(VECTORS["rfc8489_B1_request_longterm_userhash_sha256"])
+    long_term = VECTORS["long_term"]
+    text = f"{long_term['username']}:{long_term['realm']}:{long_term['password_after']}"
+    key = hashlib.sha256(text.encode()).digest()
+    assert hmac.digest(key, sample[:-36], "sha256") == sample[-32:]
+    # The same message with the right length is another one for the HMAC, and is checked as the standard says.
+    right = sample[:2] + struct.pack("!H", len(sample) - 20) + sample[4:-32]
+    repaired = right + hmac.digest(key, right[:-4], "sha256")
+    assert parse_message(repaired).check_message_integrity_sha256(key)
+    assert not parse_message(repaired).check_message_integrity_sha256(key[::-1])
+
+
+@pytest.mark.row("STN-08")
+@pytest.mark.parametrize("length", [16, 20, 24, 28, 32])
+def test_integrity_by_sha_256_may_be_truncated(length: int) -> None:
+    start = message(attribute(0x0006, b"name"), length=8 + 4 + length)
+    value = hmac.digest(KEY, start, "sha256")[:length]
+    parsed = parse_message(start + attribute(0x001C, value))
+    assert parsed.check_message_integrity_sha256(KEY)
+    assert not parsed.check_message_integrity(KEY), "which is not there"
+    forged = parse_message(start + attribute(0x001C, bytes(length)))
+    assert not forged.check_message_integrity_sha256(KEY)
+
+
+@pytest.mark.row("STN-08", "STN-18")
+@pytest.mark.parametrize("length", [0, 4, 12, 15, 17, 18, 31, 33, 36])
+def test_integrity_by_sha_256_of_another_length_is_refused(length: int) -> None:
+    with pytest.raises(ParseError):
+        parse_message(message(attribute(0x001C, bytes(length))))
+
+
+@pytest.mark.row("STN-08", "STN-10")
+def test_a_built_message_with_sha_256_is_checked_and_ignored_behind() -> None:
+    built = serialize(Message(Method.ALLOCATE, Class.REQUEST, ID, {"USERNAME": "me"}), KEY, digest="sha256")
+    parsed = parse_message(built)
+    assert list(parsed.attributes) == ["USERNAME", "MESSAGE-INTEGRITY-SHA256", "FINGERPRINT"]
+    assert len(parsed.attributes["MESSAGE-INTEGRITY-SHA256"]) == 32
+    assert parsed.check_message_integrity_sha256(KEY)
+    more = message(attribute(0x001C, bytes(32)), attribute(0x0024, bytes(4)), attribute(0x0008, bytes(20)))
+    assert list(parse_message(more).attributes) == ["MESSAGE-INTEGRITY-SHA256"]
+    both = message(attribute(0x0008, bytes(20)), attribute(0x001C, bytes(32)))
+    assert list(parse_message(both).attributes) == ["MESSAGE-INTEGRITY", "MESSAGE-INTEGRITY-SHA256"]
+
+
+# User names
+
+
+@pytest.mark.row("STN-16")
+def test_user_names_up_to_their_length() -> None:
+    def build(name: str) -> bytes:
+        return serialize(Message(Method.ALLOCATE, Class.REQUEST, ID, {"USERNAME": name}), KEY)
+
+    for name in ("x" * 508, "é" * 254):
+        assert parse_message(build(name)).attributes["USERNAME"] == name
+    for name in ("x" * 509, "é" * 255):
+        with pytest.raises(InvalidAccessError, match="room for 508"):
+            build(name)
+    assert len(parse_message(message(attribute(0x0006, b"x" * 763))).attributes["USERNAME"]) == 763
+    for bad in (b"x" * 764, b"\xff\xfe"):
+        with pytest.raises(ParseError, match="USERNAME"):
+            parse_message(message(attribute(0x0006, bad)))
+
+
+@pytest.mark.row("STN-16")
+@pytest.mark.parametrize(
+    ("text", "prepared"),
+    [
+        ("user", "user"),
+        ("With CASE", "With CASE"),
+        ("a\u00a0b\u3000c", "a b c"),
+        ("e\u0301", "\u00e9"),
+        ("マトリックス", "マトリックス"),
+        ("\u2168", "\u2168"),
+        ("a\u200db", "a\u200db"),
+        ("😀", "😀"),
+    ],
+)
+def test_names_and_passwords_are_prepared(text: str, prepared: str) -> None:
+    assert stun.opaque_string(text) == prepared
+    assert stun.opaque_string(prepared) == prepared
+
+
+@pytest.mark.row("STN-16")
+@pytest.mark.parametrize("text", ["", "a\nb", "\x7f", "so\u00adft", "\ue000", "\ufdd0", "a\u2028", "\u200e", "\u3164"])
+def test_what_is_no_name(text: str) -> None:
+    with pytest.raises(InvalidAccessError):
+        stun.opaque_string(text)
+
+
+# Renomination
+
+
+@pytest.mark.row("REN-01")
+@pytest.mark.parametrize("kind", [0x0030, 0xC001, 0xC123, 0x0031])
+def test_a_nomination_value_is_found_under_each_number(kind: int) -> None:
+    data = request(use_candidate=True, nomination=(kind, 0x123456))
+    parsed = parse_message(data)
+    assert parsed.nomination(kind) == 0x123456
+    assert "USE-CANDIDATE" in parsed.attributes
+    assert parsed.check_message_integrity(KEY)
+    assert (parsed.nomination() is None) == (kind in (0xC123, 0x0031))
+
+
+@pytest.mark.row("REN-01")
+def test_a_nomination_value_has_24_bits() -> None:
+    assert parse_message(message(attribute(0xC001, b"\xff\x00\x00\x07"))).nomination() == 7
+    assert parse_message(message(attribute(0xC123, b"\x07"))).nomination(0xC123) is None
+    with pytest.raises(ParseError):
+        parse_message(message(attribute(0xC001, b"\x07")))
+    assert parse_message(message()).nomination() is None
+
+
+def test_an_indication_is_nothing_but_a_fingerprint() -> None:
+    parsed = parse_message(stun.binding_indication(ID))
+    assert (parsed.message_method, parsed.message_class) == (Method.BINDING, Class.INDICATION)
+    assert list(parsed.attributes) == ["FINGERPRINT"]
