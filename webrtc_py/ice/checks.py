@@ -8,8 +8,8 @@ import re
 from ..errors import InvalidAccessError
 from . import stun
 from .candidate import peer_reflexive_priority
+from .dropped import Dropped
 from .events import Outgoing
-from .explain import Dropped
 from .pair import Address, CandidatePair
 from .transaction import Chance, Purpose, Transaction
 
@@ -163,10 +163,11 @@ class Checks:
         transaction = self._transactions.get(response.transaction_id)
         if transaction is None or (base_id, source) != (transaction.pair.base_id, transaction.pair.destination):
             self._dropped.unexpected += 1
+            self._dropped.from_elsewhere += transaction is not None
             return None
         if not response.check_message_integrity(self._remote_key):
             # RFC 8489 section 9.1.4: as if it had never been received, so that the right one may still come.
-            self._dropped.unauthenticated += 1
+            self._dropped.wrong_password += 1
             return None
         del self._transactions[transaction.id]
         return transaction
@@ -174,15 +175,19 @@ class Checks:
     # Requests of the peer's
 
     def authenticates(self, request: stun.Message) -> bool:
-        """Whether the peer made this request (RFC 8445 section 7.3).
+        """Whether the peer made this request (RFC 8445 section 7.3); counts it when not.
 
         The second half of the user name is the peer's own fragment; until we know that, the password must do.
         """
         attributes = request.attributes
         ours, colon, theirs = attributes.get("USERNAME", "").partition(":")
         if not colon or ours != self._local_ufrag or theirs != (self.remote_ufrag or theirs):
+            self._dropped.wrong_username += 1
             return False
-        return "FINGERPRINT" in attributes and request.check_message_integrity(self._local_key)
+        if "FINGERPRINT" not in attributes or not request.check_message_integrity(self._local_key):
+            self._dropped.wrong_password += 1
+            return False
+        return True
 
     def answer(self, request: stun.Message, base_id: int, source: Address) -> None:
         """The mapped address is the source as this end sees it (RFC 8445 section 7.3.1.2)."""

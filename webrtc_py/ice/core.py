@@ -18,9 +18,10 @@ from . import stun
 from .candidate import Candidate, without_zone
 from .checklist import CheckList, best
 from .checks import Checks, check_local_credentials, check_remote_credentials
+from .dropped import Dropped
 from .early import EarlyChecks, IncomingCheck
 from .events import Happening, Outgoing, RoleChanged, SelectedPairChanged, StateChanged
-from .explain import Dropped, why_no_path
+from .explain import why_no_path
 from .liveness import liveness
 from .options import CONSENT_TIMEOUT, AgentTimings
 from .pair import Address, CandidatePair
@@ -153,7 +154,7 @@ class Core:
             return
         if self._pairing.remote_ended:
             # RFC 8838 section 14: none comes behind the end of its generation.
-            self.dropped.candidates += 1
+            self.dropped.ignored["it came behind the end of candidates"] += 1
         elif self._checks.remote_ufrag is None:
             self._pairing.hold_remote(candidate, address)
         else:
@@ -312,7 +313,6 @@ class Core:
 
     def _receive_request(self, request: stun.Message, base_id: int, source: Address, now: float) -> None:
         if not self._checks.authenticates(request):
-            self.dropped.unauthenticated += 1
             return
         if base_id not in self._pairing.bases or not self._pairing.allows(source[0]):
             self.dropped.refused += 1

@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from .candidate import Candidate
+from .dropped import Dropped
 from .pair import CandidatePair
-
-
-@dataclass(slots=True)
-class Dropped:
-    """Datagrams and candidates that were dropped, by reason. What comes from the network is never worth more."""
-
-    malformed: int = 0
-    """Not STUN as RFC 8489 has it, or not a Binding."""
-    unauthenticated: int = 0
-    """Requests and responses under another user name or password."""
-    unexpected: int = 0
-    """Responses to nothing that waits, or from another address than was asked."""
-    refused: int = 0
-    """Checks from addresses that are filtered out, or too many."""
-    candidates: int = 0
-    """Remote candidates of another generation, an unusable kind, or too many."""
 
 
 def count(number: int, noun: str) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ..states import CandidateType
 from .candidate import MAX_PRIORITY, Candidate, is_local_name, peer_reflexive_priority, without_zone
 from .checklist import CheckList
+from .dropped import Dropped
 from .events import Happening, PathProved, PermissionNeeded
-from .explain import Dropped
 from .pair import Address, CandidatePair
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Pairing:
         if len(self._held) < MAX_REMOTE_CANDIDATES:
             self._held.append((candidate, address))
         else:
-            self._dropped.candidates += 1
+            self._dropped.ignored["it is one too many"] += 1
 
     def take_held(self) -> list[tuple[Candidate, str | None]]:
         held, self._held = self._held, []
@@ -99,10 +99,12 @@ class Pairing:
         why_not = _unusable(candidate, host, ufrag)
         if why_not is None and not self.allows(host):
             why_not = "its address is filtered out"
-        if why_not is None and ((host, candidate.port) in self.remotes or len(self.remotes) >= MAX_REMOTE_CANDIDATES):
-            why_not = "its address is known, or it is one too many"
+        if why_not is None and (host, candidate.port) in self.remotes:
+            why_not = "its address is known already"
+        if why_not is None and len(self.remotes) >= MAX_REMOTE_CANDIDATES:
+            why_not = "it is one too many"
         if why_not is not None:
-            self._dropped.candidates += 1
+            self._dropped.ignored[why_not] += 1
             logger.debug("the remote candidate %s is ignored: %s", candidate.marshal(), why_not)
             return False
         self.remotes[host, candidate.port] = candidate
