@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 STACKS = ("webrtc_py", "aiortc")
+
+# webrtc_py's default. aioice's is 5 s and no option; it is made the same, so that idle agents do the same.
+KEEPALIVE_INTERVAL = 2.0
 
 
 class Channel(Protocol):
@@ -41,6 +44,12 @@ class Peer(Protocol):
     async def close(self) -> None: ...
 
 
+class Agent(Protocol):
+    """An ICE agent that is connected and does nothing. aiortc's is aioice's ``Connection``."""
+
+    async def close(self) -> None: ...
+
+
 class Stack(Protocol):
     """The module ``peer_<stack>``."""
 
@@ -48,6 +57,13 @@ class Stack(Protocol):
 
     async def connected_pair(self) -> tuple[Peer, Peer]:
         """Two peers of this process, connected as fast as the stack can; both channels are open."""
+
+    async def connected_agents(self, hosts: Sequence[str] | None = None) -> tuple[Agent, Agent]:
+        """Two agents without servers, connected as fast as the stack can.
+
+        With ``hosts`` they have these addresses of the machine's, else those that they find. Each asks for consent
+        every :data:`KEEPALIVE_INTERVAL` seconds.
+        """
 
 
 def load(name: str) -> Stack:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from aioice import ice
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+
+from benchmarks.peer import KEEPALIVE_INTERVAL
 
 
 class AiortcChannel:
@@ -66,3 +69,18 @@ async def connected_pair() -> tuple[AiortcPeer, AiortcPeer]:
     await offerer.channel()
     await answerer.channel()
     return offerer, answerer
+
+
+async def connected_agents(hosts: Sequence[str] | None = None) -> tuple[ice.Connection, ice.Connection]:
+    ice.CONSENT_INTERVAL = KEEPALIVE_INTERVAL  # type: ignore[assignment]
+    if hosts is not None:
+        # It leaves out loopback addresses, and has no filter of its own.
+        ice.get_host_addresses = lambda use_ipv4, use_ipv6: list(hosts)
+    agents = ice.Connection(ice_controlling=True), ice.Connection(ice_controlling=False)
+    await asyncio.gather(*(agent.gather_candidates() for agent in agents))
+    for agent, peer in (agents, agents[::-1]):
+        agent.remote_username, agent.remote_password = peer.local_username, peer.local_password
+        for candidate in (*peer.local_candidates, None):
+            await agent.add_remote_candidate(candidate)
+    await asyncio.gather(*(agent.connect() for agent in agents))
+    return agents

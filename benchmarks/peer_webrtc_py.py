@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from benchmarks.peer import KEEPALIVE_INTERVAL
 from webrtc_py import DataChannel, PeerConnection, SessionDescription
+from webrtc_py.ice import Agent, AgentOptions
 
 
 class WebRTCPyChannel:
@@ -80,3 +82,28 @@ async def connected_pair() -> tuple[WebRTCPyPeer, WebRTCPyPeer]:
     await offerer.channel()
     await answerer.channel()
     return offerer, answerer
+
+
+def agent_options(hosts: Sequence[str] | None) -> AgentOptions:
+    options = AgentOptions()
+    assert options.timings.keepalive_interval == KEEPALIVE_INTERVAL
+    if hosts is not None:
+        options.include_loopback = True
+        options.ip_filter = set(hosts).__contains__
+    return options
+
+
+async def connected_agents(hosts: Sequence[str] | None = None) -> tuple[Agent, Agent]:
+    """Candidates trickle, as an application would have them."""
+    options = agent_options(hosts)
+    return await connect_agents(Agent(options), Agent(options))
+
+
+async def connect_agents(dialer: Agent, accepter: Agent) -> tuple[Agent, Agent]:
+    for agent, peer in ((dialer, accepter), (accepter, dialer)):
+        agent.on_candidate(peer.add_remote_candidate)
+        await agent.gather_candidates()
+    await asyncio.gather(
+        dialer.dial(*accepter.get_local_user_credentials()), accepter.accept(*dialer.get_local_user_credentials())
+    )
+    return dialer, accepter

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from benchmarks.peer import STACKS
 
@@ -28,25 +28,27 @@ class Options:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a figure for each stack that ran."""
+    """One line of the table: for each stack that ran, the median of its runs, and the least and the largest."""
 
     what: str
     unit: str
-    figures: Mapping[str, float]
-
-    @classmethod
-    def of_medians(cls, what: str, unit: str, measured: Mapping[str, Iterable[float]]) -> Row:
-        return cls(what, unit, {stack: median(figures) for stack, figures in measured.items()})
+    runs: Mapping[str, Sequence[float]]
 
     def __str__(self) -> str:
-        ours, theirs = (self.figures.get(stack) for stack in STACKS)
-        ratio = f"{ours / theirs:.2f}" if ours is not None and theirs else "-"
-        return f"| {self.what} | {_number(ours)} {self.unit} | {_number(theirs)} {self.unit} | {ratio} |"
+        cells = [self._cell(self.runs.get(stack, ())) for stack in STACKS]
+        ours, theirs = (self.runs.get(stack) for stack in STACKS)
+        ratio = f"{median(ours) / median(theirs):.2f}" if ours and theirs and median(theirs) else "-"
+        return f"| {self.what} | {' | '.join(cells)} | {ratio} |"
+
+    def _cell(self, runs: Sequence[float]) -> str:
+        if not runs:
+            return "-"
+        middle, least, most = (_number(figure) for figure in (median(runs), min(runs), max(runs)))
+        spread = f" ({least} - {most})" if len(runs) > 1 else ""
+        return f"{middle} {self.unit}{spread}"
 
 
-def _number(figure: float | None) -> str:
-    if figure is None:
-        return "-"
+def _number(figure: float) -> str:
     return f"{figure:.0f}" if figure >= 100 else f"{figure:.3g}"
 
 
@@ -60,6 +62,14 @@ def interleaved(options: Options, measure: Callable[[str], Figure]) -> dict[str,
         for stack in options.stacks:
             measured[stack].append(measure(stack))
     return measured
+
+
+def figure_rows(measured: Mapping[str, Sequence[Any]], *figures: tuple[str, str, str]) -> list[Row]:
+    """A row for each (attribute of what was measured, words for it, unit)."""
+    return [
+        Row(what, unit, {stack: [getattr(run, attribute) for run in runs] for stack, runs in measured.items()})
+        for attribute, what, unit in figures
+    ]
 
 
 def machine() -> str:

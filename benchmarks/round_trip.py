@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmarks.peer import Stack
 from benchmarks.process import Parent, children, connect
-from benchmarks.report import Options, Row, interleaved, main
+from benchmarks.report import Options, Row, figure_rows, interleaved, main
 
 MESSAGE = bytes(64)
 WARM_UP = 200
@@ -69,14 +69,8 @@ def measure(stack: str, rounds: int) -> RoundTrip:
 
 def rows(options: Options) -> list[Row]:
     measured = interleaved(options, lambda stack: measure(stack, ROUNDS_FOR_EACH_COUNT * options.count))
-    return [
-        Row.of_medians(
-            f"round trip of {len(MESSAGE)} bytes, {what}",
-            "us",
-            {stack: [getattr(run, figure) for run in runs] for stack, runs in measured.items()},
-        )
-        for what, figure in (("median", "median"), ("99th percentile", "p99"))
-    ]
+    what = f"round trip of {len(MESSAGE)} bytes"
+    return figure_rows(measured, ("median", f"{what}, median", "us"), ("p99", f"{what}, 99th percentile", "us"))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def measure(stack: str, count: int) -> float:
 
 def rows(options: Options) -> list[Row]:
     measured = interleaved(options, lambda stack: measure(stack, options.count))
-    return [Row.of_medians("from creating the offerer to both channels open", "ms", measured)]
+    return [Row("from creating the offerer to both channels open", "ms", measured)]
 
 
 if __name__ == "__main__":

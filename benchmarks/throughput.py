@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from benchmarks.peer import Stack
 from benchmarks.process import Child, Parent, children, connect
-from benchmarks.report import Options, Row, interleaved, main
+from benchmarks.report import Options, Row, figure_rows, interleaved, main
 
 KIB, MIB = 1024, 1024 * 1024
 MESSAGE_SIZES = (KIB, 16 * KIB, 64 * KIB)
@@ -73,12 +73,15 @@ def measure(stack: str, size: int, seconds: float) -> Throughput:
 
 
 def rows(options: Options) -> list[Row]:
-    found = []
+    found: list[Row] = []
     for size in MESSAGE_SIZES:
         measured = interleaved(options, partial(measure, size=size, seconds=options.seconds))
-        for what, unit, figure in (("throughput", "MB/s", 0), ("throughput for CPU time", "MB/CPU s", 1)):
-            figures = {stack: [run[figure] for run in runs] for stack, runs in measured.items()}
-            found.append(Row.of_medians(f"{what}, {size // KIB} KiB messages", unit, figures))
+        messages = f"{size // KIB} KiB messages"
+        found += figure_rows(
+            measured,
+            ("rate", f"throughput, {messages}", "MB/s"),
+            ("rate_per_cpu", f"throughput for CPU time, {messages}", "MB/CPU s"),
+        )
     return found
 
 
