@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
@@ -35,6 +36,9 @@ _UNLIKELY_NAMES = (
 
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
+# Each agent of a process asks several things of the same few addresses.
+_parse = functools.lru_cache(maxsize=256)(ipaddress.ip_address)
+
 
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
@@ -50,11 +54,11 @@ class LocalAddress:
 
     @property
     def is_loopback(self) -> bool:
-        return ipaddress.ip_address(self.host).is_loopback
+        return _parse(self.host).is_loopback
 
     @property
     def is_link_local(self) -> bool:
-        return ipaddress.ip_address(self.host).is_link_local
+        return _parse(self.host).is_link_local
 
 
 def local_addresses(
@@ -109,7 +113,7 @@ def _allows(wanted: Callable[[str], bool] | None, value: str, what: str) -> bool
 
 
 def _is_usable(host: str, include_loopback: bool) -> bool:
-    address = ipaddress.ip_address(host)
+    address = _parse(host)
     if address.is_unspecified or address.is_multicast or (address.is_loopback and not include_loopback):
         return False
     if isinstance(address, ipaddress.IPv6Address):
@@ -120,7 +124,7 @@ def _is_usable(host: str, include_loopback: bool) -> bool:
 
 
 def _is_link_local_ipv6(host: str) -> bool:
-    return ":" in host and ipaddress.ip_address(host).is_link_local
+    return ":" in host and _parse(host).is_link_local
 
 
 def _preferred(hosts: list[str], interface: Interface) -> list[str]:
@@ -132,7 +136,7 @@ def _preferred(hosts: list[str], interface: Interface) -> list[str]:
     """
     groups: dict[object, list[str]] = {}
     for host in hosts:
-        address = ipaddress.ip_address(host)
+        address = _parse(host)
         if isinstance(address, ipaddress.IPv6Address) and not address.is_link_local:
             groups.setdefault(address.packed[:8], []).append(host)
         else:
@@ -147,5 +151,5 @@ def _preferred(hosts: list[str], interface: Interface) -> list[str]:
 
 def _tells_the_card(host: str) -> bool:
     """Whether an IPv6 address ends in an EUI-64 (RFC 4291 appendix A)."""
-    address = ipaddress.ip_address(host)
+    address = _parse(host)
     return isinstance(address, ipaddress.IPv6Address) and address.packed[11:13] == b"\xff\xfe"
