@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from webrtc_py.errors import SDPSyntaxError
 from webrtc_py.ice.candidate import (
     MAX_LINE_LENGTH,
+    TCP_PRIORITY_OFFSET,
     Candidate,
     Foundations,
     UnsupportedCandidateError,
@@ -19,6 +20,7 @@ from webrtc_py.ice.candidate import (
     interleave_families,
     local_preference,
     peer_reflexive_priority,
+    tcp_local_preference,
     unmarshal_candidate,
 )
 from webrtc_py.states import CandidateType, TCPType
@@ -108,9 +110,6 @@ GOOD = ["1", "1", "udp", "2130706431", "192.0.2.1", "5000", "typ", "host"]
         "candidate:1 1 udp 1 192.0.2.1 5000 typ host generation",
         "candidate:1 1 udp 1 192.0.2.1 5000 typ host gener(ation 0",
         "candidate:1 1 udp 1 192.0.2.1 5000 typ host generation caf\xe9",
-        "candidate:1 1 udp 1 192.0.2.1 5000 typ srflx",
-        "candidate:1 1 udp 1 192.0.2.1 5000 typ relay raddr 192.0.2.1",
-        "candidate:1 1 udp 1 192.0.2.1 5000 typ prflx rport 9",
         "candidate:1 1 udp 1 192.0.2.1 5000 typ srflx raddr 1.2.3 rport 9",
         "candidate:1 1 udp 1 192.0.2.1 5000 typ srflx raddr 192.0.2.1 rport 70000",
         "candidate:1 1 udp 1 192.0.2.1 5000 typ host " + "x y " * MAX_LINE_LENGTH,
@@ -150,6 +149,15 @@ def test_outside_the_grammar(text: str) -> None:
 def test_inside_the_grammar_but_to_be_ignored(text: str) -> None:
     with pytest.raises(UnsupportedCandidateError):
         unmarshal_candidate(text)
+
+
+@pytest.mark.row("SDP-ICE-03")
+@pytest.mark.parametrize("rest", ["", " raddr 10.0.0.1", " rport 9", " generation 0"])
+@pytest.mark.parametrize("kind", ["srflx", "prflx", "relay"])
+def test_a_related_address_may_be_missing_when_read_and_never_when_written(kind: str, rest: str) -> None:
+    candidate = unmarshal_candidate(f"candidate:1 1 udp 1 192.0.2.1 5000 typ {kind}{rest}")
+    assert candidate.type == kind
+    assert f"typ {kind} raddr 0.0.0.0 rport 9" in candidate.marshal()
 
 
 @pytest.mark.row("SDP-ICE-03")
@@ -242,6 +250,51 @@ def test_a_check_tells_the_priority_of_a_peer_reflexive_candidate() -> None:
     preference = local_preference(3)
     candidate = Candidate("1", 1, "udp", candidate_priority(HOST, preference), "192.0.2.1", 5, HOST)
     assert peer_reflexive_priority(candidate) == candidate_priority(PRFLX, preference)
+
+
+@pytest.mark.row("TCP-02")
+@pytest.mark.parametrize(
+    ("kind", "tcp_type", "preference"),
+    [
+        (HOST, TCPType.ACTIVE, 6 * 8192 + 8191),
+        (HOST, TCPType.PASSIVE, 4 * 8192 + 8191),
+        (HOST, TCPType.SIMULTANEOUS_OPEN, 2 * 8192 + 8191),
+        (RELAY, TCPType.ACTIVE, 6 * 8192 + 8191),
+        (SRFLX, TCPType.SIMULTANEOUS_OPEN, 6 * 8192 + 8191),
+        (SRFLX, TCPType.ACTIVE, 4 * 8192 + 8191),
+        (SRFLX, TCPType.PASSIVE, 2 * 8192 + 8191),
+        (PRFLX, TCPType.PASSIVE, 2 * 8192 + 8191),
+    ],
+)
+def test_the_direction_is_part_of_the_preference_over_tcp(
+    kind: CandidateType, tcp_type: TCPType, preference: int
+) -> None:
+    assert tcp_local_preference(kind, tcp_type, 0) == preference
+    assert tcp_local_preference(kind, tcp_type, 3) == preference - 3
+
+
+@pytest.mark.row("TCP-02", "ICE-02")
+def test_priorities_over_tcp() -> None:
+    """What browsers write for an active host candidate: type preference 90, so a distance of 36; ours is 27."""
+
+    def priority(kind: CandidateType, tcp_type: TCPType, index: int = 0, offset: int = TCP_PRIORITY_OFFSET) -> int:
+        return candidate_priority(kind, tcp_local_preference(kind, tcp_type, index), type_preference_offset=offset)
+
+    assert priority(HOST, TCPType.ACTIVE) == (99 << 24) + ((6 * 8192 + 8191) << 8) + 255
+    assert priority(HOST, TCPType.PASSIVE, offset=36) == (90 << 24) + ((4 * 8192 + 8191) << 8) + 255
+    assert priority(RELAY, TCPType.PASSIVE) < 1 << 24, "there is nothing below 0"
+    over_tcp = {priority(kind, tcp_type, i) for kind in CandidateType for tcp_type in TCPType for i in range(3)}
+    assert len(over_tcp) == 4 * 3 * 3
+    assert max(over_tcp) < candidate_priority(SRFLX, local_preference(200, 3)), "UDP first, whatever its type"
+
+
+@pytest.mark.row("ICE-18", "TCP-02")
+@pytest.mark.parametrize(("offset", "preference"), [(27, 83), (0, 110), (120, 0)])
+def test_a_check_over_tcp_is_worth_as_much_less_as_its_candidate(offset: int, preference: int) -> None:
+    priority = candidate_priority(HOST, tcp_local_preference(HOST, TCPType.ACTIVE, 0), type_preference_offset=offset)
+    candidate = Candidate("1", 1, "tcp", priority, "192.0.2.1", 9, HOST, tcp_type=TCPType.ACTIVE)
+    assert peer_reflexive_priority(candidate) >> 24 == preference
+    assert peer_reflexive_priority(candidate) & 0xFFFFFF == priority & 0xFFFFFF
 
 
 @pytest.mark.row("DST-01")

@@ -17,6 +17,11 @@ TYPE_PREFERENCE = {
     CandidateType.SRFLX: 100,
     CandidateType.RELAY: 0,
 }
+TCP_PRIORITY_OFFSET = 27
+"""How much lower the type preference of TCP candidates is: all of them stand below UDP, relays excepted."""
+# RFC 6544 section 4.2: who opens the connection is part of the local preference.
+_DIRECTION_PREFERENCE = {TCPType.ACTIVE: 6, TCPType.PASSIVE: 4, TCPType.SIMULTANEOUS_OPEN: 2}
+_REFLEXIVE_DIRECTION_PREFERENCE = {TCPType.SIMULTANEOUS_OPEN: 6, TCPType.ACTIVE: 4, TCPType.PASSIVE: 2}
 # A relay reached over UDP adds least delay; one behind TCP or TLS adds head-of-line blocking.
 _RELAY_PREFERENCE = {"udp": 3, "dtls": 2, "tcp": 1, "tls": 0}
 
@@ -131,8 +136,8 @@ def unmarshal_candidate(text: str) -> Candidate:
         raise UnsupportedCandidateError(f"candidate transport {transport!r} is neither udp nor tcp")
     if kind == CandidateType.HOST:
         related_address = related_port = None
-    elif related_address is None or related_port is None:
-        raise SDPSyntaxError(f"a candidate of type {kind} must have raddr and rport")
+    # RFC 8839 section 5.1 wants the related address of all other types. It is for people to read, and stacks that
+    # leave it out are understood.
     return Candidate(
         foundation,
         number,
@@ -218,14 +223,26 @@ def without_zone(address: str) -> str:
     return address.partition("%")[0]
 
 
-def candidate_priority(type: CandidateType, local_preference: int, component: int = 1) -> int:
-    """RFC 8445 section 5.1.2.1. ``local_preference`` is 0 to 65535 and unique among the candidates of one type."""
-    return (TYPE_PREFERENCE[type] << 24) | (local_preference << 8) | (256 - component)
+def candidate_priority(
+    type: CandidateType, local_preference: int, component: int = 1, *, type_preference_offset: int = 0
+) -> int:
+    """RFC 8445 section 5.1.2.1. ``local_preference`` is 0 to 65535 and unique among the candidates of one type.
+
+    ``type_preference_offset`` is how much less the type is worth, as all types are over TCP (RFC 6544 section 4.2).
+    """
+    preference = max(TYPE_PREFERENCE[type] - type_preference_offset, 0)
+    return (preference << 24) | (local_preference << 8) | (256 - component)
 
 
 def peer_reflexive_priority(candidate: Candidate) -> int:
-    """The priority that a check carries: the candidate's as if it were peer-reflexive (RFC 8445 section 7.1.1)."""
-    return (TYPE_PREFERENCE[CandidateType.PRFLX] << 24) | (candidate.priority & 0xFFFFFF)
+    """The priority that a check carries: the candidate's as if it were peer-reflexive (RFC 8445 section 7.1.1).
+
+    Over TCP that is as much lower as the candidate itself is.
+    """
+    preference = TYPE_PREFERENCE[CandidateType.PRFLX]
+    if candidate.transport == "tcp":
+        preference = max(preference - max(TYPE_PREFERENCE[candidate.type] - (candidate.priority >> 24), 0), 0)
+    return (preference << 24) | (candidate.priority & 0xFFFFFF)
 
 
 def local_preference(address_index: int, server_index: int = 0, relay_protocol: str | None = None) -> int:
@@ -238,6 +255,13 @@ def local_preference(address_index: int, server_index: int = 0, relay_protocol: 
     if relay_protocol is None:
         return 65535 - index
     return (_RELAY_PREFERENCE[relay_protocol] << 14) | (0x3FFF - index)
+
+
+def tcp_local_preference(type: CandidateType, tcp_type: TCPType, address_index: int) -> int:
+    """The local preference of a TCP candidate (RFC 6544 section 4.2), by the place of its address as above."""
+    reflexive = type in (CandidateType.SRFLX, CandidateType.PRFLX)
+    directions = _REFLEXIVE_DIRECTION_PREFERENCE if reflexive else _DIRECTION_PREFERENCE
+    return (directions[tcp_type] << 13) | (8191 - min(address_index, 8191))
 
 
 def interleave_families(addresses: Iterable[str]) -> list[str]:
