@@ -1,7 +1,7 @@
 """Programs inside namespaces, and the lines of JSON that the tests steer them by.
 
-A line to a program is a call, ``{"id": 1, "call": "name", ...arguments}``; it answers ``{"id": 1, "result": ...}`` or
-``{"id": 1, "error": "..."}``, and tells of what happens by itself in lines ``{"event": "name", ...}``.
+A line to a program is a call, ``{"id": 1, "call": "name", ...arguments}``. It answers ``{"id": 1, "result": ...}`` or
+``{"id": 1, "error": "..."}``, unless the id is 0. Of what happens by itself it tells in lines with an ``event``.
 """
 
 from __future__ import annotations
@@ -78,6 +78,11 @@ class Remote:
         finally:
             del self._calls[number]
 
+    def post(self, name: str, **arguments: Any) -> None:
+        """Call without waiting: what goes wrong stands in the program's log."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"id": 0, "call": name, **arguments}).encode() + b"\n")
+
     def log_text(self, *words: str, lines: int = 60) -> str:
         """The last lines that it logged, or the last of those that have one of the words."""
         text = self.log.read_text(errors="replace").splitlines()
@@ -135,9 +140,11 @@ class Service:
                 result = await result
         except Exception as error:
             logging.exception("%s failed", name)
-            _write({"id": number, "error": f"{name}: {type(error).__name__}: {error}"})
+            answer = {"error": f"{name}: {type(error).__name__}: {error}"}
         else:
-            _write({"id": number, "result": result})
+            answer = {"result": result}
+        if number:
+            _write({"id": number, **answer})
 
 
 def _write(message: dict[str, Any]) -> None:
