@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.connections import Call, Peer
+from tests.support.perfect import Negotiator, Wire
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py import (
@@ -25,8 +26,8 @@ from webrtc_py import (
     SessionDescription,
     SettingEngine,
     TransportStats,
-    WebRTCError,
 )
+from webrtc_py.ice.mdns import AgentNames
 from webrtc_py.sdp import parse
 
 
@@ -168,7 +169,8 @@ def test_statistics_show_the_name_that_hides_an_address() -> None:
         await one.pc.set_local_description()
         await one.pc.gathering_complete()
         name = "9b36eaac-bb2e-49bb-bb78-21c41c499900.local"
-        one.host.network.names[name] = ["192.0.2.102"]
+        names = AgentNames(other.host, name)
+        await names.name_of("192.0.2.102")
         await other.pc.set_remote_description(description(one.pc.local_description))
         await other.pc.set_local_description()
         await other.pc.gathering_complete()
@@ -183,6 +185,7 @@ def test_statistics_show_the_name_that_hides_an_address() -> None:
         told = {entry.address for entry in report.of(ICECandidateStats) if entry.type == "remote-candidate"}
         assert told <= {name, None}
         assert "192.0.2.102" not in repr(report)
+        await names.close()
 
     with_peers(body)
 
@@ -291,70 +294,6 @@ def test_a_rejected_offer_is_taken_back_on_both_sides() -> None:
         await talk(near, await other.channels.get())
 
     with_peers(body)
-
-
-class Negotiator:
-    """W3C's example of perfect negotiation (webrtc-pc section 10.7), as applications copy it."""
-
-    def __init__(self, pc: PeerConnection, send: Callable[[dict[str, Any]], None], *, polite: bool) -> None:
-        self.pc = pc
-        self.send = send
-        self.polite = polite
-        self.making_offer = False
-        self.ignoring_offer = False
-        self.errors: list[WebRTCError] = []
-        pc.on_ice_candidate(lambda candidate: send({"candidate": candidate.to_json() if candidate else None}))
-        pc.on_negotiation_needed(self.negotiate)
-
-    async def negotiate(self) -> None:
-        try:
-            self.making_offer = True
-            await self.pc.set_local_description()
-            self.send({"description": description(self.pc.local_description).to_json()})
-        finally:
-            self.making_offer = False
-
-    async def receive(self, message: dict[str, Any]) -> None:
-        if "description" in message:
-            collision = message["description"]["type"] == "offer" and (
-                self.making_offer or self.pc.signaling_state != "stable"
-            )
-            self.ignoring_offer = collision and not self.polite
-            if self.ignoring_offer:
-                return
-            await self.pc.set_remote_description(message["description"])
-            if message["description"]["type"] == "offer":
-                await self.pc.set_local_description()
-                self.send({"description": description(self.pc.local_description).to_json()})
-            return
-        try:
-            await self.pc.add_ice_candidate(message["candidate"])
-        except WebRTCError as error:
-            if not self.ignoring_offer:
-                self.errors.append(error)
-
-
-class Wire:
-    """Signalling that takes time and keeps its order."""
-
-    def __init__(self, delay: float) -> None:
-        self.delay = delay
-        self.target: Negotiator | None = None
-        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._task = asyncio.ensure_future(self._carry())
-
-    def send(self, message: dict[str, Any]) -> None:
-        self._queue.put_nowait(message)
-
-    async def _carry(self) -> None:
-        while True:
-            message = await self._queue.get()
-            await asyncio.sleep(self.delay)
-            assert self.target is not None
-            await self.target.receive(message)
-
-    def stop(self) -> None:
-        self._task.cancel()
 
 
 @pytest.mark.row("JSE-03", "WPC-02", "WPC-01")

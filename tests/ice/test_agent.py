@@ -26,6 +26,7 @@ from webrtc_py.ice.agent import Agent
 from webrtc_py.ice.agent_options import AgentOptions
 from webrtc_py.ice.candidate import Candidate, unmarshal_candidate
 from webrtc_py.ice.conn import Conn
+from webrtc_py.ice.mdns import AgentNames
 from webrtc_py.ice.options import AgentTimings
 from webrtc_py.ice.url import ServerURL
 from webrtc_py.states import CandidateType, ICERole, ICETransportState
@@ -200,7 +201,8 @@ def test_hidden_addresses_are_resolved() -> None:
     async def test(network: VirtualNetwork) -> None:
         network.host("alice", "192.0.2.1")
         network.host("bob", "192.0.2.2")
-        network.names["1b-2.local"] = ["192.0.2.2"]
+        names = AgentNames(network.hosts["bob"], "1b-2.local")
+        await names.name_of("192.0.2.2")
         async with Pair(network) as pair:
 
             def hide(candidate: Candidate | None) -> None:
@@ -217,6 +219,7 @@ def test_hidden_addresses_are_resolved() -> None:
             assert stats.remote.address == "1b-2.local"
             assert here.remote_address is not None
             assert here.remote_address[0] == "1b-2.local"
+        await names.close()
 
     in_network(test)
 

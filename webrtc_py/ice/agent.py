@@ -24,7 +24,7 @@ from .data_path import DataReceiver, Inbox
 from .gather_plan import GatheringError
 from .generation import Generation, new_credentials
 from .listener import AgentListener
-from .mdns import LocalNames
+from .mdns import AgentNames
 from .pair import CandidatePair
 from .stats import CandidatePairStats
 from .udp_port import UDPPort
@@ -65,7 +65,7 @@ class Agent:
         self._state = ICETransportState.NEW
         self._gathering_state = ICEGathererState.NEW
         self._failure = ""
-        self._names: LocalNames | None = None
+        self._names = AgentNames(options.net, options.multicast_dns_host_name)
         self._closing: asyncio.Task[None] | None = None
         self._listeners: list[AgentListener] = []
         self._events = EventQueue("ICE agent", self._shared)
@@ -310,16 +310,7 @@ class Agent:
 
     async def look_up(self, name: str) -> str | None:
         """The address of a ``.local`` name, or None."""
-        timeout = self._options.stun_gather_timeout
-        if self._options.net is None:
-            if self._names is None:
-                self._names = LocalNames.acquire()
-            return await self._names.resolve(name, timeout)
-        try:
-            async with asyncio.timeout(timeout):
-                return (await self._network.resolve(name, 0))[0][0]
-        except (OSError, TimeoutError):
-            return None
+        return await self._names.resolve(name, self._options.stun_gather_timeout)
 
     # The data path
 
@@ -455,8 +446,7 @@ class Agent:
 
     async def _clean_up(self) -> None:
         await asyncio.gather(self._newest.clean_up(), *self._cleaning)
-        if self._names is not None:
-            await self._names.release()
+        await self._names.close()
 
     def _check_open(self) -> None:
         if self._closing is not None:

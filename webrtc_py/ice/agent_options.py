@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..errors import InvalidAccessError
 from ..runtime.network import Network
 from ..states import CandidateType, MulticastDNSMode, NetworkType
+from .mdns import is_usable_name
 from .options import AgentTimings
 from .url import ServerURL, parse_url
 
@@ -21,7 +22,7 @@ class AgentOptions:
     ``candidate_types`` is the transport policy too: without ``host`` no address of the host's is told, and with
     ``relay`` alone nothing but the sockets to the TURN servers is opened.
     Filters take an interface's name or a numeric address, and say whether it may be used.
-    ``net`` replaces the system's network; it then resolves ``.local`` names as well.
+    ``net`` replaces the system's network.
     """
 
     urls: Sequence[ServerURL | str] = ()
@@ -39,6 +40,13 @@ class AgentOptions:
     remote_ip_filter: Callable[[str], bool] | None = None
     include_loopback: bool = False
     multicast_dns_mode: MulticastDNSMode | str = MulticastDNSMode.QUERY_ONLY
+    """Whether the peer's ``.local`` names are resolved, and our host addresses hidden behind such names.
+
+    Where nobody could resolve our names (no interface has multicast), ``query-and-gather`` leaves the host candidates
+    out: it never tells an address that it was to hide.
+    """
+    multicast_dns_host_name: str = ""
+    """The name of the first address that is hidden, ``something.local``; the others' are drawn at random."""
     tls_context: ssl.SSLContext | None = None
     """For ``turns:`` servers; None checks their certificates and names with the system's authorities."""
     net: Network | None = None
@@ -48,6 +56,10 @@ class AgentOptions:
         self.network_types = [NetworkType(one) for one in self.network_types]
         self.candidate_types = [CandidateType(one) for one in self.candidate_types]
         self.multicast_dns_mode = MulticastDNSMode(self.multicast_dns_mode)
+        if self.multicast_dns_host_name and not is_usable_name(self.multicast_dns_host_name):
+            raise InvalidAccessError(
+                f"multicast_dns_host_name is {self.multicast_dns_host_name!r}; it must be one label and .local"
+            )
         for url in self.server_urls:
             if url.is_turn and CandidateType.RELAY in self.candidate_types and not (url.username and url.password):
                 raise InvalidAccessError(f"{url} needs a username and a password")
