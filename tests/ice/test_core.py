@@ -226,6 +226,23 @@ def test_a_nat_that_was_known_gives_the_valid_pair_its_reflexive_candidate() -> 
     assert len(alice.core.pairs) == 1
 
 
+@pytest.mark.row("ICE-05", "ICE-13")
+def test_a_server_that_tells_late_of_a_nat_gives_the_pair_its_reflexive_candidate() -> None:
+    wire, alice, bob = behind_nat()
+    connect(wire, alice, bob)
+    reflexive = alice.add(srflx("203.0.113.1", 40000, ("10.0.0.1", 5000)), base_id=0)
+    bob.hear_of(unmarshal_candidate(reflexive.marshal()))
+    wire.flush()
+    ours, theirs = alice.core.selected, bob.core.selected
+    assert ours is not None
+    assert theirs is not None
+    assert ours.local == reflexive
+    assert (ours.local.type, theirs.remote.type) == (CandidateType.SRFLX, CandidateType.SRFLX)
+    assert ours.priority == theirs.priority, "so both ends still rank the path alike"
+    assert (alice.selections, bob.selections) == (2, 2), "the pair in use is told of again"
+    assert len(alice.core.pairs) == 1
+
+
 @pytest.mark.row("ICE-27", "ICE-34")
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_both_behind_nats(symmetric: bool) -> None:

@@ -136,7 +136,10 @@ class Core:
 
         False for a redundant one (RFC 8445 section 5.1.3), which need not be told to the peer.
         """
+        named = self.selected and self.selected.local
         added = self._pairing.add_local(candidate, base_id, address, pair=self.selected is None)
+        if self.selected is not None and self.selected.local is not named:
+            self._events.append(SelectedPairChanged(self.selected))
         self._settle(now)
         return added
 

@@ -73,10 +73,21 @@ class Pairing:
         base = self.bases.get(base_id)
         if base is None or base.priority < candidate.priority:
             self.bases[base_id] = candidate
+        self._name_mapped(local)
         if pair:
             for (host, _), remote in self.remotes.items():
                 self._pair(local, remote, host)
         return True
+
+    def _name_mapped(self, local: LocalCandidate) -> None:
+        """A server tells of what a check brought to light before: the peer, which is told too, ranks the pair by it."""
+        address = without_zone(local.host), local.candidate.port
+        for pair in self._checklist.paths.values():
+            known = pair.local
+            is_learnt = known.type is CandidateType.PRFLX and pair.base_id == local.base_id
+            if is_learnt and (without_zone(known.address), known.port) == address:
+                pair.local = local.candidate
+                self._checklist.prioritize(pair)
 
     def lose_base(self, base_id: int) -> None:
         self.locals = [local for local in self.locals if local.base_id != base_id]
