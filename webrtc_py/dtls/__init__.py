@@ -10,8 +10,8 @@ each WebRTC connection has new keys; the cookie exchange as a server, because IC
 suites without forward secrecy or authenticated encryption.
 
 ``connection`` is the engine, ``check`` says whether the peer's certificate is the right one, ``session`` holds the
-calls into OpenSSL, ``context`` what all connections share, ``record`` what may be read of a datagram before anything of it is
-authenticated, ``flight`` the retransmission.
+calls into OpenSSL, ``context`` what all connections share, ``record`` what may be read of a datagram before anything of
+it is authenticated, ``flight`` the retransmission.
 """
 
 from .check import Trust

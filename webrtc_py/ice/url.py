@@ -30,6 +30,8 @@ class ServerURL:
     username: str = ""
     password: str = field(default="", repr=False)
     """With ``username``, for a TURN server. A URL's text never holds them."""
+    port_given: bool = field(default=True, compare=False, repr=False)
+    """Without one in the URL, SRV records may say another than ``port`` (RFC 5928 section 3, RFC 8489 section 8.1)."""
 
     @property
     def is_turn(self) -> bool:
@@ -38,6 +40,18 @@ class ServerURL:
     @property
     def is_secure(self) -> bool:
         return self.scheme in ("stuns", "turns")
+
+    @property
+    def protocol(self) -> str:
+        """What is spoken on the way to the server: ``udp``, ``dtls``, ``tcp`` or ``tls``."""
+        if self.is_secure:
+            return "tls" if self.transport == "tcp" else "dtls"
+        return self.transport
+
+    @property
+    def srv_service(self) -> str:
+        """The front of the name that SRV records have for it (RFC 5928 section 5, RFC 7350 section 4.6)."""
+        return f"_{self.scheme}._{self.transport}"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -48,7 +62,9 @@ class ServerURL:
 def parse_url(text: str) -> ServerURL:
     """Read ``stun:host[:port]`` or ``turn:host[:port][?transport=udp|tcp]`` (or ``stuns:``, ``turns:``).
 
-    The port is 3478 unless given, 5349 with TLS; the transport is UDP, TCP with TLS. Raises URLSyntaxError.
+    The port is 3478 unless given, or 5349 with TLS. The transport is UDP, or TCP with TLS; ``turns:`` over UDP is DTLS
+    (RFC 7350). A ``stun:`` URL has no transport, so STUN over TCP is reached by a ServerURL that is made by hand.
+    Raises URLSyntaxError.
     """
     if not isinstance(text, str):
         raise URLSyntaxError(f"a server URL is a string, not {text!r}")
@@ -77,4 +93,4 @@ def parse_url(text: str) -> ServerURL:
         key, _, transport = query.lower().partition("=")
         if key != "transport" or transport not in ("udp", "tcp"):
             raise URLSyntaxError(f"{text!r}: the query is transport=udp or transport=tcp, not {query!r}")
-    return ServerURL(scheme, host, port, transport)
+    return ServerURL(scheme, host, port, transport, port_given=match["port"] is not None)
