@@ -46,7 +46,7 @@ class Wire:
         self.state = DTLSTransportState.NEW
         self.name = "wire"
         self.ice_transport = self
-        self.path_listeners: list[Callable[[], None]] = []
+        self.path_listeners: list[Callable[[bool], None]] = []
         self.peer: Wire
         self.lost: Callable[[bytes], bool] = lambda datagram: False
         self.sent = 0
@@ -72,7 +72,7 @@ class Wire:
     def add_state_listener(self, listener: Callable[[DTLSTransportState], None]) -> None:
         self._listeners.append(listener)
 
-    def add_path_listener(self, listener: Callable[[], None]) -> None:
+    def add_path_listener(self, listener: Callable[[bool], None]) -> None:
         self.path_listeners.append(listener)
 
     def become(self, state: DTLSTransportState) -> None:
@@ -511,7 +511,7 @@ def test_on_another_path_sctp_begins_with_small_packets_and_a_small_window() -> 
         assert pair.a.association is not None
         before = pair.a.association.stats
         for listener in pair.wires[0].path_listeners:
-            listener()
+            listener(True)
         after = pair.a.association.stats
         assert after.mtu < before.mtu
         assert after.congestion_window < before.congestion_window
@@ -585,7 +585,7 @@ def test_what_was_lost_with_the_old_path_is_sent_on_the_new_one_at_once() -> Non
         await asyncio.sleep(2 * DELAY)
         pair.wires[0].lost = lambda datagram: False
         for listener in pair.wires[0].path_listeners:
-            listener()
+            listener(True)
         async with asyncio.timeout(2 * DELAY):
             assert await theirs.recv() == "lost with the path"
 

@@ -18,6 +18,8 @@ from .runtime.network import Address
 from .states import ICERole, ICETransportState
 from .train import Train
 
+_CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
+
 
 class ICETransport(AgentListener):
     """Events: ``on_connection_state_change(state)``, ``on_selected_candidate_pair_change(ICECandidatePair)``.
@@ -33,8 +35,9 @@ class ICETransport(AgentListener):
         self._remote_parameters: ICEParameters | None = None
         self._is_started = False
         self._state_listeners: list[Callable[[ICETransportState], None]] = []
-        self._path: tuple[int, Address] | None = None
-        self._path_listeners: list[Callable[[], None]] = []
+        self._had_path = False
+        self._path: tuple[Address, Address] | None = None
+        self._path_listeners: list[Callable[[bool], None]] = []
         self._events = EventQueue("ICE transport")
         self.on_connection_state_change = Event[ICETransportState]("on_connection_state_change", self._events)
         self.on_selected_candidate_pair_change = Event[ICECandidatePair](
@@ -170,8 +173,11 @@ class ICETransport(AgentListener):
         """For the layers above: called at once and in order, before the application's handlers."""
         self._state_listeners.append(listener)
 
-    def add_path_listener(self, listener: Callable[[], None]) -> None:
-        """For the layers above: called when the data takes another path than before."""
+    def add_path_listener(self, listener: Callable[[bool], None]) -> None:
+        """For the layers above: called when the data takes another path than before, or the same after an outage.
+
+        It is told whether there was an outage: then what was under way is as good as lost.
+        """
         self._path_listeners.append(listener)
 
     # What the agent tells
@@ -180,11 +186,11 @@ class ICETransport(AgentListener):
         self._follow(state)
 
     def selected_pair_changed(self, pair: CandidatePair) -> None:
-        # A candidate that is now known by another type is still on the same path.
-        before, self._path = self._path, (pair.base_id, pair.destination)
-        if before is not None and before != self._path:
-            for listener in list(self._path_listeners):
-                listener()
+        # A candidate that is now known by another type is still on the same path, and so is one of a restart that has
+        # found the path there was.
+        before, self._path = self._path, ((pair.base.address, pair.base.port), pair.destination)
+        if before is not None and before != self._path and self._state in _CONNECTED:
+            self._tell_path(lost=False)
         self.on_selected_candidate_pair_change.emit(_pair(pair.local, pair.remote))
 
     def _follow(self, state: ICETransportState) -> None:
@@ -195,10 +201,19 @@ class ICETransport(AgentListener):
             self._set_state(ICETransportState.CHECKING)
         self._set_state(state)
 
+    def _tell_path(self, *, lost: bool) -> None:
+        for listener in list(self._path_listeners):
+            listener(lost)
+
     def _set_state(self, state: ICETransportState) -> None:
         if state is self._state:
             return
+        was_interrupted = self._had_path and self._state not in _CONNECTED
         self._state = state
+        if state in _CONNECTED:
+            self._had_path = True
+            if was_interrupted:
+                self._tell_path(lost=True)
         for listener in list(self._state_listeners):
             listener(state)
         self.on_connection_state_change.emit(state)

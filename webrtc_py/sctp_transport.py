@@ -250,10 +250,10 @@ class SCTPTransport:
             self._driver.close()
         self._dtls.set_data_receiver(None)
 
-    def _path_changed(self) -> None:
+    def _path_changed(self, lost: bool) -> None:
         """What SCTP learnt of the old path, its packet size for one, may be wrong of the new (RFC 8261 section 6.1)."""
         if self._association is not None:
-            self._association.set_path_changed(self._shared.loop.time())
+            self._association.set_path_changed(self._shared.loop.time(), lost=lost)
             self._post_flush()
 
     def _connect(self) -> None:

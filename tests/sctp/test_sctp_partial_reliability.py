@@ -189,7 +189,7 @@ def test_a_new_path_is_no_reason_to_retransmit_more_often() -> None:
     wire.a.send(0, 51, b"once", wire.now, max_retransmits=0)
     wire.a.send(0, 51, b"as often as need be", wire.now)
     sent_chunks(wire.a, wire.now)
-    wire.a.set_path_changed(wire.now)
+    wire.a.set_path_changed(wire.now, lost=True)
     chunks = sent_chunks(wire.a, wire.now)
     assert ForwardTsnChunk(base, ((0, 0),)) in chunks
     assert [chunk.data for chunk in chunks if isinstance(chunk, DataChunk)] == [b"as often as need be"]

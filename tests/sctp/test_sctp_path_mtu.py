@@ -147,8 +147,8 @@ def test_another_path_begins_with_the_smallest_packet_and_loses_nothing() -> Non
     assert wire.run(10.0, lambda: arrived(wire) > 2_000_000)
     wire._queue.clear()
     wire.largest_packet = 1280
-    wire.a.set_path_changed(wire.now)
-    wire.b.set_path_changed(wire.now)
+    wire.a.set_path_changed(wire.now, lost=True)
+    wire.b.set_path_changed(wire.now, lost=True)
     assert wire.a.stats.mtu == 1148
     started = wire.now
     # What was under way is sent again at once, in packets that fit: no timer has to run out first.

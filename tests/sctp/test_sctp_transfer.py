@@ -749,7 +749,7 @@ def test_another_path_starts_over() -> None:
         wire.a.send(0, 53, bytes(65536), wire.now)
     wire.run(1.0)
     assert wire.a.stats.congestion_window > 20_000
-    wire.a.set_path_changed(wire.now)
+    wire.a.set_path_changed(wire.now, lost=True)
     assert wire.a.stats.congestion_window == 4404
     assert wire.a.stats.mtu == 1148
     assert wire.a.smoothed_round_trip_time is None

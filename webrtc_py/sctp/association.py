@@ -144,9 +144,12 @@ class Association(Reception):
         """The application took messages of ``size`` bytes in all: the receive window opens by them."""
         self._inbound.consumed(size)
 
-    def set_path_changed(self, now: float) -> None:
-        """The packets take another path from now on: nothing is known of its capacity (RFC 8261 section 6.1)."""
-        self._outbound.reset_path(now)
+    def set_path_changed(self, now: float, *, lost: bool) -> None:
+        """The packets take another path from now on: nothing is known of its capacity (RFC 8261 section 6.1).
+
+        ``lost`` says that what was under way on the old one will not arrive: it is sent again, or given up, at once.
+        """
+        self._outbound.reset_path(now, lost=lost)
 
     # Figures.
 

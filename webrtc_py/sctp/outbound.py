@@ -141,15 +141,15 @@ class Outbound:
         self.packet_size = self.path_mtu.size
         self.congestion.pmdcs = self.packet_size - HEADER_SIZE
 
-    def reset_path(self, now: float) -> None:
+    def reset_path(self, now: float, *, lost: bool) -> None:
         """Another path: what was learnt of the old one does not hold for it (RFC 9260 section 7.2.5.2)."""
         self.path_mtu.fall_back(now)
         self.packet_size = self._base_packet_size
         self.congestion = CongestionWindow(self.packet_size - HEADER_SIZE, self._advertised)
         self.round_trip_time = RoundTripTime()
         self._rtt_tsn = None
-        if self.rtx.chunks:
-            # What was under way is as good as lost, and waiting for it would only take time.
+        if lost and self.rtx.chunks:
+            # Waiting for it would only take time.
             self.rtx.mark_all()
             self.peer_rwnd = self._advertised
             self.retransmit_at = None
