@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from ..ice.candidate import format_address
 from ..runtime.network import Address
 from .findings import Finding, Report, ServerFindings, Way
 from .nat import NATBehaviour
@@ -61,19 +62,19 @@ def _server(server: ServerFindings) -> Iterator[str]:
             _way(way),
         )
         if way.relayed is not None:
-            yield _line("ok", "     relay", f"at {format_address(way.relayed)}")
+            yield _line("ok", "     relay", f"at {format_address(*way.relayed)}")
         elif way.relay_problem:
             yield _line("FAIL", "     relay", way.relay_problem)
 
 
 def _way(way: Way) -> str:
     if not way.reached:
-        return f"{way.problem} ({format_address(way.server)})"
-    parts = [format_address(way.server)]
+        return f"{way.problem} ({format_address(*way.server)})"
+    parts = [format_address(*way.server)]
     if way.took is not None:
         parts.append(f"answers in {way.took * 1000:.0f} ms")
     if way.mapped is not None:
-        parts.append(f"sees us as {format_address(way.mapped)}")
+        parts.append(f"sees us as {format_address(*way.mapped)}")
     if way.problem:
         parts.append(way.problem)
     return ", ".join(parts)
@@ -91,9 +92,3 @@ def _behaviour(behaviour: NATBehaviour) -> Iterator[str]:
 
 def _family(address: Address) -> str:
     return "ipv6" if ":" in address[0] else "ipv4"
-
-
-def format_address(address: Address) -> str:
-    """Host and port as URLs write them."""
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -100,6 +100,11 @@ class Candidate:
         parts.extend(f"{key} {value}" for key, value in self.extensions)
         return " ".join(parts)
 
+    def __str__(self) -> str:
+        """For people: type, transport and address."""
+        transport = self.transport if self.tcp_type is None else f"{self.transport} {self.tcp_type}"
+        return f"{self.type} {transport} {format_address(self.address, self.port)}"
+
 
 def unmarshal_candidate(text: str) -> Candidate:
     """A candidate from its attribute, with ``a=candidate:``, ``candidate:`` or neither in front.
@@ -216,6 +221,11 @@ def _is_name(text: str) -> bool:
 def is_local_name(address: str) -> bool:
     """Whether an address is a multicast DNS name (draft-ietf-mmusic-mdns-ice-candidates)."""
     return address.lower().endswith(".local")
+
+
+def format_address(host: str, port: int) -> str:
+    """As URLs write it: ``192.0.2.1:5000``, ``[2001:db8::1]:5000``."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def without_zone(address: str) -> str:

@@ -8,7 +8,6 @@ renomination would find their place in ``selection``, TCP candidates in ``pairin
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 
@@ -27,6 +26,7 @@ from .options import CONSENT_TIMEOUT, AgentTimings
 from .pair import Address, CandidatePair
 from .pairing import Pairing
 from .selection import Nomination, accepts_nomination
+from .trace import Trace
 from .transaction import (
     CONSENT_DELAYS,
     MIN_RTO,
@@ -37,8 +37,6 @@ from .transaction import (
     nomination_delays,
     triggered_check_delays,
 )
-
-logger = logging.getLogger(__name__)
 
 _WAITING = CandidatePairState.WAITING
 _IN_PROGRESS = CandidatePairState.IN_PROGRESS
@@ -73,6 +71,7 @@ class Core:
         timings: AgentTimings | None = None,
         max_pairs: int = DEFAULT_MAX_PAIRS,
         remote_ip_filter: Callable[[str], bool] | None = None,
+        trace: Trace | None = None,
     ) -> None:
         check_local_credentials(local_ufrag, local_pwd)
         if not 0 <= tie_breaker < 2**64:
@@ -90,6 +89,7 @@ class Core:
         self.selected: CandidatePair | None = None
         self.path: CandidatePair | None = None
         self.dropped = Dropped()
+        self.trace = trace or Trace(local_ufrag)
         self._events: list[Happening] = []
         self._chance = Chance(seed)
         self._checks = Checks(local_ufrag, local_pwd, self._chance, self.dropped)
@@ -426,7 +426,7 @@ class Core:
             self._checks.forget(pair)
             self._checklist.succeeded(pair)
             self._pairing.learn_local(pair, mapped)
-            logger.debug("ICE %s: %r works", self.local_ufrag, pair)
+            self.trace(now, "works: %s", pair)
         if transaction.purpose is Purpose.NOMINATION and self.controlling:
             if self.selected is None:
                 self._select(pair, now)
@@ -452,7 +452,7 @@ class Core:
         if transaction.purpose is Purpose.NOMINATION:
             self._nomination.nominee = None
         if transaction.purpose is not Purpose.CONSENT and not transaction.cancelled and pair is not self.selected:
-            logger.debug("ICE %s: %r failed: %s", self.local_ufrag, pair, why)
+            self.trace(now, "failed: %s: %s", pair, why)
             self._checklist.failed(pair, why)
 
     # What follows from it
@@ -483,7 +483,11 @@ class Core:
     def _accept_remote(self, candidate: Candidate, address: str | None, now: float) -> None:
         ufrag = self._checks.remote_ufrag or ""
         before = self.selected.remote if self.selected is not None else None
-        if self._pairing.add_remote(candidate, address, ufrag, pair=self.selected is None):
+        why_not = self._pairing.add_remote(candidate, address, ufrag, pair=self.selected is None)
+        if why_not:
+            self.trace(now, "ignores %s: %s", candidate, why_not)
+        else:
+            self.trace(now, "hears of %s", candidate)
             self._patient_until = now + self.timings.patience
         if self.selected is not None and self.selected.remote is not before:
             self._events.append(SelectedPairChanged(self.selected))
@@ -511,6 +515,8 @@ class Core:
 
     def _check(self, pair: CandidatePair, now: float) -> None:
         self._nomination.begin(now)
+        if pair.first_request_sent is None:
+            self.trace(now, "checks %s", pair)
         pair.state = _IN_PROGRESS
         busy = len(self._checklist.in_state(_WAITING, _IN_PROGRESS))
         # RFC 8445 section 14.3; it bounds how fast all checks together are sent again.
@@ -519,6 +525,7 @@ class Core:
         self._send(pair, Purpose.CHECK, delays(rto, self.timings.max_binding_requests), now)
 
     def _nominate(self, pair: CandidatePair, now: float) -> None:
+        self.trace(now, "nominates %s", pair)
         self._nomination.nominee = pair
         self._send(pair, Purpose.NOMINATION, nomination_delays(pair.current_round_trip_time), now)
 
@@ -554,6 +561,7 @@ class Core:
 
     def _select(self, pair: CandidatePair, now: float) -> None:
         first = self.selected is None
+        self.trace(now, "selects %s", pair)
         self.selected = pair
         pair.nominated = True
         if first:
@@ -580,9 +588,9 @@ class Core:
         self._liveness_until = health.until
         self.path = self.selected if self.selected.has_consent(now) else None
         if health.state is ICETransportState.FAILED:
-            self._stop(ICETransportState.FAILED, f"{self.selected!r}: {health.reason}")
+            self._stop(ICETransportState.FAILED, f"{self.selected}: {health.reason}")
         elif health.state is ICETransportState.DISCONNECTED:
-            self._set_state(ICETransportState.DISCONNECTED, f"{self.selected!r}: {health.reason}")
+            self._set_state(ICETransportState.DISCONNECTED, f"{self.selected}: {health.reason}")
         else:
             self._set_connected()
 
@@ -591,11 +599,11 @@ class Core:
         if self.state is ICETransportState.COMPLETED:
             return
         if self.state is ICETransportState.DISCONNECTED:
-            self._set_state(ICETransportState.CONNECTED, f"{self.selected!r}: the peer is heard again")
+            self._set_state(ICETransportState.CONNECTED, f"{self.selected}: the peer is heard again")
         else:
-            self._set_state(ICETransportState.CONNECTED, f"{self.selected!r}")
+            self._set_state(ICETransportState.CONNECTED, str(self.selected))
         if self._complete and not self._checks.are_pending and not self._checklist.triggered:
-            self._set_state(ICETransportState.COMPLETED, f"{self.selected!r}, and nothing is left to check")
+            self._set_state(ICETransportState.COMPLETED, f"{self.selected}, and nothing is left to check")
 
     def _move(self, now: float) -> bool:
         """The selected pair is silent: go on with another that works and is not, as after a NAT's change of mind.

@@ -1,18 +1,179 @@
-"""Why no path was found, in one sentence for whoever reads the log at three in the morning."""
+"""Why an agent is in the state it is in, in words for whoever has to find out at three in the morning.
+
+:func:`why_no_path` is the sentence that ``failed`` comes with; :func:`explain` says more, at any time, from a
+:class:`Situation`, which is all that a generation knows of itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
+from ..states import CandidateType, ICEGathererState, ICETransportState
 from .candidate import Candidate
 from .dropped import Dropped
+from .options import CONSENT_TIMEOUT
 from .pair import CandidatePair
+from .pairing import LocalCandidate
+from .server_codes import meaning_of
+
+_RELAY = CandidateType.RELAY
+_FOUND = (ICETransportState.CONNECTED, ICETransportState.COMPLETED, ICETransportState.DISCONNECTED)
+_MAX_SERVERS = 5
+_MAX_NAMES = 3
 
 
-def count(number: int, noun: str) -> str:
-    """``1 pair``, ``2 pairs``; an address needs its own plural."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number} {noun if number == 1 else plural}"
+@dataclass(frozen=True, slots=True)
+class ServerProblem:
+    """A server that gave no candidate, and why: a STUN error code, or 701."""
+
+    url: str
+    error_code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """How far the gathering is."""
+
+    state: ICEGathererState = ICEGathererState.NEW
+    types: Collection[CandidateType] = ()
+    """What is wanted."""
+    addresses: int = 0
+    """How many local addresses there are to gather on, after all filters."""
+    problems: Sequence[ServerProblem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One generation at one moment. Times are the loop's seconds, None for what has not been."""
+
+    now: float
+    name: str
+    """Our user fragment, by which log lines name the generation too."""
+    state: ICETransportState = ICETransportState.NEW
+    since: float = 0.0
+    reason: str = ""
+    """What the last change of state came with."""
+    controlling: bool = False
+    started: float | None = None
+    remote_name: str | None = None
+    gathered: Gathered = Gathered()
+    local: Sequence[LocalCandidate] = ()
+    remote: Sequence[Candidate] = ()
+    remote_ended: bool = False
+    looking_up: int = 0
+    """Names of the peer's that are being resolved."""
+    unresolved: Sequence[str] = ()
+    """Those that could not be."""
+    pairs: Sequence[CandidatePair] = ()
+    selected: CandidatePair | None = None
+    dropped: Dropped = field(default_factory=Dropped)
+    role_changes: int = 0
+
+
+def explain(situation: Situation) -> list[str]:
+    """A few lines, the most important first."""
+    s = situation
+    lines = [_headline(s)]
+    if s.state is ICETransportState.NEW:
+        lines += _what_is_missing(s)
+    elif s.state is ICETransportState.CLOSED:
+        return lines
+    elif s.selected is not None and s.state in _FOUND:
+        lines += _path(s, s.selected)
+    elif s.selected is None:
+        lines += _search(s)
+    if s.state is ICETransportState.FAILED:
+        lines.append("Nothing more is tried: only a restart can connect again.")
+    if s.role_changes:
+        times = "once" if s.role_changes == 1 else f"{s.role_changes} times"
+        lines.append(f"The role changed {times}, because both ends claimed the same.")
+    if s.state is not ICETransportState.COMPLETED or s.selected is None:
+        lines += _gathering_problems(s)
+    return lines
+
+
+def _headline(s: Situation) -> str:
+    role = "" if s.started is None else f", {'controlling' if s.controlling else 'controlled'}"
+    peer = f"; the peer is {s.remote_name}" if s.remote_name is not None else ""
+    reason = f": {s.reason}" if s.reason and s.state not in (ICETransportState.CHECKING, *_FOUND[:2]) else ""
+    return f"ICE {s.name} is {s.state}, for {_duration(s.now - s.since)}{role}{peer}{reason}."
+
+
+# Before the checks
+
+
+def _what_is_missing(s: Situation) -> Iterator[str]:
+    if s.gathered.state is ICEGathererState.NEW:
+        yield "It has not been told to gather candidates."
+    if s.remote_name is None:
+        yield "It does not know the peer's user fragment and password, so it can check nothing."
+    else:
+        yield "It knows the peer's user fragment and password, and has not been started."
+    came = sum(pair.requests_received for pair in s.pairs)
+    if came or s.dropped.unauthenticated:
+        yield from _strangers(s.dropped)
+
+
+# While there is no path
+
+
+def _search(s: Situation) -> Iterator[str]:
+    local = [one.candidate for one in s.local]
+    text, hint = _outcome(local, s.remote, s.pairs, s.controlling)
+    if s.state is not ICETransportState.FAILED:
+        yield f"There is no path yet: {text}."
+        asked = [pair.first_request_sent for pair in s.pairs if pair.first_request_sent is not None]
+        if asked:
+            sent = _capital(count(sum(pair.requests_sent for pair in s.pairs), "request"))
+            yield f"{sent} went out in {_duration(s.now - min(asked))}, {_to_whom(s.pairs)}."
+    if hint:
+        yield hint
+    if not s.remote and s.started is not None:
+        yield from _no_remote_candidates(s)
+    if not s.local and s.gathered.state is not ICEGathererState.NEW:
+        yield _no_local_candidates(s)
+    yield from _strangers(s.dropped)
+    if s.dropped.from_elsewhere:
+        yield (
+            f"{_capital(count(s.dropped.from_elsewhere, 'answer'))} came from another address than was asked, and "
+            "cannot be believed: a router on the way rewrites addresses in one direction only."
+        )
+    if s.dropped.refused:
+        yield f"{_capital(count(s.dropped.refused, 'check'))} of the peer's came from an address that is filtered out."
+
+
+def _no_remote_candidates(s: Situation) -> Iterator[str]:
+    assert s.started is not None
+    if s.remote_ended:
+        yield "The peer said that it has no candidates."
+    elif not s.dropped.candidates and not s.looking_up and not s.unresolved:
+        yield (
+            f"For {_duration(s.now - s.started)} none has been given to add_remote_candidate: "
+            "the peer has sent none, or signalling has lost them."
+        )
+
+
+def _no_local_candidates(s: Situation) -> str:
+    if s.gathered.state is ICEGathererState.GATHERING:
+        return "Local candidates are still being gathered."
+    if not s.gathered.addresses:
+        return (
+            "No interface has an address that may be used: none is up, or filters and network types leave none. "
+            "Loopback is left out unless it is asked for."
+        )
+    if set(s.gathered.types) == {_RELAY} and not s.gathered.problems:
+        return "Only relays are allowed, and no TURN server is configured."
+    if set(s.gathered.types) == {_RELAY}:
+        return "Only relays are allowed, and no TURN server gave one."
+    return "No socket could be opened on any address, and no server gave a candidate."
+
+
+def _to_whom(pairs: Iterable[CandidatePair]) -> str:
+    kinds = Counter(str(pair.remote.type) for pair in pairs if pair.requests_sent)
+    return f"to {', '.join(f'{number} {kind}' for kind, number in kinds.items())}"
 
 
 def why_no_path(
@@ -22,42 +183,149 @@ def why_no_path(
     dropped: Dropped,
     controlling: bool,
 ) -> str:
-    """The reason for ``failed`` before a pair was ever selected."""
+    """The reason for ``failed`` before a pair was ever selected, as one sentence."""
+    clauses = [_outcome(local, remote, pairs, controlling)[0]]
     if dropped.unauthenticated:
-        return f"{_outcome(local, remote, pairs, controlling)}; {_strangers(dropped)}"
-    return _outcome(local, remote, pairs, controlling)
-
-
-def _strangers(dropped: Dropped) -> str:
-    return f"{count(dropped.unauthenticated, 'message')} came with a wrong user name or password"
+        clauses.append(f"{count(dropped.unauthenticated, 'message')} came with a wrong user name or password")
+    if dropped.ignored and not remote:
+        clauses.append(_ignored(dropped))
+    return "; ".join(clauses)
 
 
 def _outcome(
     local: Collection[Candidate], remote: Collection[Candidate], pairs: Collection[CandidatePair], controlling: bool
-) -> str:
+) -> tuple[str, str]:
+    """What became of the search, and what that hints at."""
     if not local:
-        return "no local candidates were gathered"
+        return "no local candidates were gathered", ""
     if not remote and not pairs:
-        return "no remote candidates arrived"
+        return "no remote candidates arrived", ""
     if not pairs:
-        return (
-            f"no pair could be formed of {count(len(local), 'local candidate')} ({_kinds(local)}) "
-            f"and {count(len(remote), 'remote candidate')} ({_kinds(remote)})"
-        )
+        ours = f"{count(len(local), 'local candidate')} ({_kinds(local)})"
+        theirs = f"{count(len(remote), 'remote candidate')} ({_kinds(remote)})"
+        hint = "The two ends have no address family and transport in common."
+        return f"no pair could be formed of {ours} and {theirs}", hint
     working = sum(1 for pair in pairs if pair.succeeded)
     if working and controlling:
-        return f"{count(working, 'pair')} worked, but the peer never answered the nomination"
+        return f"{count(working, 'pair')} worked, but the peer never answered the nomination", ""
     if working:
-        return f"{count(working, 'pair')} worked, but the peer nominated none"
+        return (
+            f"{count(working, 'pair')} worked, but the peer nominated none",
+            "The peer decides, and waits for better.",
+        )
     asked = {pair.destination for pair in pairs if pair.requests_sent}
     if not asked:
-        return f"none of {count(len(pairs), 'pair')} was checked"
+        return f"none of {count(len(pairs), 'pair')} was checked", ""
     outcome = f"checks were sent to {count(len(asked), 'address')}, and none was answered"
     if any(pair.requests_received for pair in pairs):
-        return f"{outcome}, though the peer's checks came through"
+        return f"{outcome}, though the peer's checks came through", (
+            "Packets pass in one direction only: a firewall drops ours, or the peer's answers."
+        )
     refusals = sorted({pair.failure for pair in pairs if pair.failure.startswith("refused")})
-    return f"{outcome} well: {', '.join(refusals)}" if refusals else outcome
+    if refusals:
+        return f"{outcome} well: {', '.join(refusals)}", ""
+    return outcome, (
+        "Nothing came from the peer either: a firewall or a NAT drops the checks, and no relay was there to help, "
+        "or the peer has not started."
+    )
+
+
+def _strangers(dropped: Dropped) -> Iterator[str]:
+    if dropped.wrong_username:
+        yield (
+            f"{_capital(count(dropped.wrong_username, 'check'))} came under another user name: "
+            "the peer has a description of ours that is not the newest, or we have an old one of the peer's."
+        )
+    if dropped.wrong_password:
+        yield (
+            f"{_capital(count(dropped.wrong_password, 'message'))} came with a wrong password: "
+            "one end has not got the description that the other has made."
+        )
+
+
+# With a path
+
+
+def _path(s: Situation, pair: CandidatePair) -> Iterator[str]:
+    rtt = pair.current_round_trip_time
+    round_trip = "" if rtt is None else f", round trip {rtt * 1000:.0f} ms"
+    yield f"The path is {describe_pair(s, pair)}{round_trip}."
+    if s.state is ICETransportState.DISCONNECTED:
+        heard = s.now if pair.last_received is None else pair.last_received
+        yield f"The peer was last heard {_duration(s.now - heard)} ago; it is asked again and again."
+        left = pair.consent_expires - s.now
+        if left > 0:
+            yield f"It recovers by itself when an answer comes, and fails in {_duration(left)} at the latest."
+    elif pair.last_response_received is not None:
+        ago = _duration(s.now - pair.last_response_received)
+        yield f"The peer last consented {ago} ago; {CONSENT_TIMEOUT:g} s is the limit."
+    if _RELAY in (pair.base.type, pair.remote.type):
+        direct = [other for other in s.pairs if _RELAY not in (other.base.type, other.remote.type)]
+        if direct and not any(other.succeeded for other in direct):
+            yield f"Only a relay worked: {_failures(direct)}."
+
+
+def _failures(pairs: Collection[CandidatePair]) -> str:
+    reasons = Counter(pair.failure or "no answer by then" for pair in pairs)
+    why = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+    return f"of {count(len(pairs), 'direct pair')} none did ({why})"
+
+
+def describe_pair(s: Situation, pair: CandidatePair) -> str:
+    """Both ends, with the addresses behind their names: this is for whoever runs this end."""
+    hosts = {id(one.candidate): one.host for one in s.local}
+    local = describe(pair.local, hosts.get(id(pair.local), ""))
+    return f"{local} to {describe(pair.remote, pair.destination[0])}"
+
+
+def describe(candidate: Candidate, host: str = "") -> str:
+    """Type, transport and address; ``host`` is the numeric address where the candidate's may be a name."""
+    behind = f" ({host})" if candidate.is_hidden and host else ""
+    server = f" of {candidate.url}" if candidate.url and candidate.type is _RELAY else ""
+    return f"{candidate}{behind}{server}"
+
+
+# Beside it
+
+
+def _gathering_problems(s: Situation) -> Iterator[str]:
+    problems = Counter(s.gathered.problems)
+    for problem, _ in problems.most_common(_MAX_SERVERS):
+        yield f"{problem.url} gave no candidate: {meaning_of(problem.error_code, problem.reason)}."
+    if len(problems) > _MAX_SERVERS:
+        yield f"{len(problems) - _MAX_SERVERS} more such problems with servers are not listed."
+    if s.looking_up:
+        yield f"{_capital(count(s.looking_up, '.local name'))} of the peer's is being looked up."
+    if s.unresolved:
+        names = ", ".join(s.unresolved[:_MAX_NAMES])
+        more = f" and {len(s.unresolved) - _MAX_NAMES} more" if len(s.unresolved) > _MAX_NAMES else ""
+        yield f"{names}{more} could not be resolved: the peer is on another network, or multicast does not pass."
+    if s.dropped.ignored:
+        yield f"{_capital(_ignored(s.dropped))}."
+
+
+def _ignored(dropped: Dropped) -> str:
+    reasons = ", ".join(f"{number} because {reason}" for reason, number in dropped.ignored.most_common())
+    return f"{count(dropped.candidates, 'remote candidate')} ignored: {reasons}"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 pair``, ``2 pairs``; an address needs its own plural."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{number} {noun if number == 1 else plural}"
 
 
 def _kinds(candidates: Collection[Candidate]) -> str:
     return ", ".join(sorted({f"{c.transport}{'6' if ':' in c.address else '4'}" for c in candidates}))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return f"{max(seconds, 0.0):.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

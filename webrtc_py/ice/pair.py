@@ -121,6 +121,9 @@ class CandidatePair:
         """Seconds since anything of the peer's came in on it."""
         return now - self.last_received if self.last_received is not None else now
 
+    def __str__(self) -> str:
+        return f"{self.local} -> {self.remote}"
+
     def __repr__(self) -> str:
         local = f"{self.local.type} {without_zone(self.local.address)}:{self.local.port}"
         remote = f"{self.remote.type} {self.remote.address}:{self.remote.port}"

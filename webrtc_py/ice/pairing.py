@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,8 +12,6 @@ from .checklist import CheckList
 from .dropped import Dropped
 from .events import Happening, PathProved, PermissionNeeded
 from .pair import Address, CandidatePair
-
-logger = logging.getLogger(__name__)
 
 # A browser with a dozen interfaces stays below it. A hostile peer could have us check so many addresses and no more.
 MAX_REMOTE_CANDIDATES = 100
@@ -104,8 +101,8 @@ class Pairing:
         held, self._held = self._held, []
         return held
 
-    def add_remote(self, candidate: Candidate, address: str | None, ufrag: str, *, pair: bool) -> bool:
-        """Take a candidate of the peer's, whose user fragment is ``ufrag``; False when it is ignored."""
+    def add_remote(self, candidate: Candidate, address: str | None, ufrag: str, *, pair: bool) -> str | None:
+        """Take a candidate of the peer's, whose user fragment is ``ufrag``; why not, when it is ignored."""
         host = without_zone(address or candidate.address)
         why_not = _unusable(candidate, host, ufrag)
         if why_not is None and not self.allows(host):
@@ -116,14 +113,13 @@ class Pairing:
             why_not = "it is one too many"
         if why_not is not None:
             self._dropped.ignored[why_not] += 1
-            logger.debug("the remote candidate %s is ignored: %s", candidate.marshal(), why_not)
-            return False
+            return why_not
         self.remotes[host, candidate.port] = candidate
         self._adopt(candidate, host)
         if pair:
             for local in self.locals:
                 self._pair(local, candidate, host)
-        return True
+        return None
 
     def _adopt(self, candidate: Candidate, host: str) -> None:
         """Signalling names what a check told of: the pair stays as it is, and knows its candidate better."""
