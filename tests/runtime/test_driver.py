@@ -76,6 +76,55 @@ def test_a_deadline_that_moves_away_fires_no_engine() -> None:
     run(main())
 
 
+def test_an_idle_engine_is_not_woken_for_a_deadline_that_has_moved_away() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        engine = Ticker(start)
+        driver: Driver[float, str] = Driver(engine, lambda at: None, lambda event: None)
+        driver.flush(start)
+        engine.due = start + 5
+        driver.flush(start)
+        asked: list[float] = []
+
+        def next_timeout() -> float | None:
+            asked.append(loop.time())
+            return engine.due
+
+        engine.next_timeout = next_timeout  # type: ignore[method-assign]
+        await asyncio.sleep(4.9)
+        assert asked == []
+        await asyncio.sleep(0.2)
+        assert engine.ticks == 1
+        driver.close()
+
+    run(main())
+
+
+def test_a_deadline_that_moves_away_all_the_time_seldom_moves_the_timer() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        engine = Ticker(loop.time())
+        driver: Driver[float, str] = Driver(engine, lambda at: None, lambda event: None)
+        timers: list[float] = []
+        call_at = loop.call_at
+
+        def counting_call_at(when: float, *args: object, **kwargs: object) -> asyncio.TimerHandle:
+            timers.append(when)
+            return call_at(when, *args, **kwargs)  # type: ignore[arg-type]
+
+        loop.call_at = counting_call_at  # type: ignore[method-assign,assignment]
+        for _ in range(1000):
+            await asyncio.sleep(0.001)
+            engine.due = loop.time() + 1
+            driver.flush(loop.time())
+        set_by_driver = len(timers) - 1000
+        assert set_by_driver <= 5
+        driver.close()
+
+    run(main())
+
+
 def test_flush_from_inside_an_event_is_done_in_the_same_flush() -> None:
     async def main() -> None:
         now = asyncio.get_running_loop().time()

@@ -8,6 +8,10 @@ from typing import Generic, Protocol, TypeVar
 
 from .shared import Shared
 
+# How early a timer may fire for nothing, and how seldom it is put off instead: an idle process should sleep through,
+# and a busy one not move a timer with each packet.
+_TOO_EARLY = 0.25
+
 Datagram = TypeVar("Datagram", covariant=True)
 Happening = TypeVar("Happening", covariant=True)
 D = TypeVar("D")
@@ -33,11 +37,23 @@ class Engine(Protocol[Datagram, Happening]):
 class Driver(Generic[D, E]):
     """The contract: mutate, then flush. After any call that changes an engine, whoever made it calls :meth:`flush`.
 
-    Time is the loop's monotonic seconds, read once where a batch enters and passed on. The timer is only ever brought
-    forward: one that fires early finds nothing due and is armed again, which is cheaper than a cancel for each packet.
+    Time is the loop's monotonic seconds, read once where a batch enters and passed on. The timer is brought
+    forward at once, but put off only now and then: one that fires early finds nothing due and is armed again, which is
+    cheaper than a cancel for each packet.
     """
 
-    __slots__ = ("_again", "_closed", "_engine", "_flushing", "_on_event", "_send", "_shared", "_timer", "_timer_due")
+    __slots__ = (
+        "_again",
+        "_closed",
+        "_engine",
+        "_flushing",
+        "_may_put_off",
+        "_on_event",
+        "_send",
+        "_shared",
+        "_timer",
+        "_timer_due",
+    )
 
     def __init__(
         self,
@@ -52,6 +68,7 @@ class Driver(Generic[D, E]):
         self._shared = shared or Shared.of_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
+        self._may_put_off = 0.0
         self._flushing = False
         self._again = False
         self._closed = False
@@ -75,7 +92,7 @@ class Driver(Generic[D, E]):
                     break
         finally:
             self._flushing = False
-        self._arm()
+        self._arm(now)
 
     def close(self) -> None:
         """Stop the timer; the engine is not called again."""
@@ -84,7 +101,7 @@ class Driver(Generic[D, E]):
             self._timer.cancel()
             self._timer = None
 
-    def _arm(self) -> None:
+    def _arm(self, now: float) -> None:
         if self._closed:
             return
         due = self._engine.next_timeout()
@@ -92,7 +109,9 @@ class Driver(Generic[D, E]):
             return
         if self._timer is not None:
             if self._timer_due <= due:
-                return
+                if due - self._timer_due < _TOO_EARLY or now < self._may_put_off:
+                    return
+                self._may_put_off = now + _TOO_EARLY
             self._timer.cancel()
         self._timer_due = due
         self._timer = self._shared.loop.call_at(due, self._on_timer)
@@ -107,4 +126,4 @@ class Driver(Generic[D, E]):
                 self._engine.handle_timeout(now)
                 self.flush(now)
             else:
-                self._arm()
+                self._arm(now)
