@@ -23,6 +23,7 @@ from ..errors import InvalidAccessError, ParseError
 __all__ = [
     "BAD_REQUEST",
     "NOMINATION",
+    "NOMINATIONS",
     "ROLE_CONFLICT",
     "UNKNOWN_ATTRIBUTE",
     "Class",
@@ -32,6 +33,7 @@ __all__ = [
     "binding_indication",
     "binding_request",
     "binding_success",
+    "is_known_attribute",
     "is_stun",
     "opaque_string",
     "parse_message",
@@ -49,6 +51,8 @@ _REASONS = {BAD_REQUEST: "Bad Request", UNKNOWN_ATTRIBUTE: "Unknown", ROLE_CONFL
 
 NOMINATION: Final = 0xC001
 """The nomination value of libwebrtc's peers (draft-thatcher-ice-renomination left the number open)."""
+NOMINATIONS: Final = (NOMINATION, 0x0030)
+"""The numbers that are in use for it."""
 
 _COOKIE: Final = b"\x21\x12\xa4\x42"
 _HEADER = struct.Struct("!HHI12s")
@@ -67,6 +71,7 @@ _INDICATION: Final = Method.BINDING | Class.INDICATION
 _USERNAME: Final = 0x0006
 _MESSAGE_INTEGRITY: Final = 0x0008
 _MESSAGE_INTEGRITY_SHA256: Final = 0x001C
+_XOR_RELAYED_ADDRESS: Final = 0x0016
 _XOR_MAPPED_ADDRESS: Final = 0x0020
 _PRIORITY: Final = 0x0024
 _USE_CANDIDATE: Final = 0x0025
@@ -76,7 +81,7 @@ _CONTROLLING: Final = 0x802A
 # The largest message of ICE or TURN has a dozen; a datagram stuffed with empty ones would cost milliseconds.
 _MAX_ATTRIBUTES: Final = 64
 # RFC 8489 section 14.3: what is sent has fewer than 509 octets, and RFC 5389's 763 are understood.
-_MAX_USERNAME: Final = 508
+MAX_USERNAME: Final = 508
 _MAX_PEERS_USERNAME: Final = 763
 _SHA256_LENGTHS: Final = (16, 20, 24, 28, 32)
 
@@ -127,8 +132,8 @@ def _unpack_text(data: bytes) -> str:
 
 def _pack_username(name: str) -> bytes:
     data = name.encode()
-    if len(data) > _MAX_USERNAME:
-        raise InvalidAccessError(f"the user name has {len(data)} octets; STUN has room for {_MAX_USERNAME}")
+    if len(data) > MAX_USERNAME:
+        raise InvalidAccessError(f"the user name has {len(data)} octets; STUN has room for {MAX_USERNAME}")
     return data
 
 
@@ -187,6 +192,8 @@ class Message(_codec.Message):
 
     unknown_required: tuple[int, ...] = ()
     unknown: Mapping[int, bytes] = MappingProxyType({})
+    second_relayed: Address | None = None
+    """The one attribute of which a second matters: an allocation's XOR-RELAYED-ADDRESS (RFC 8656 section 7.2)."""
     # What the SHA-256 variant covers, where there is one.
     _sha256_data: bytes | None = None
 
@@ -227,6 +234,11 @@ def _integrity(data: bytes | bytearray, key: bytes, digest: Literal["sha1", "sha
 def is_stun(data: bytes | bytearray | memoryview) -> bool:
     """Whether a datagram looks like STUN: two zero bits in front and the magic cookie (RFC 8489 section 5)."""
     return len(data) >= 20 and data[0] < 4 and data[4:8] == _COOKIE
+
+
+def is_known_attribute(kind: int) -> bool:
+    """Whether an attribute's type means something here."""
+    return kind in _codec.ATTRIBUTES_BY_TYPE
 
 
 def peek_transaction(data: memoryview) -> tuple[bytes, str | None]:
@@ -308,11 +320,14 @@ def _parse_attributes(data: bytes, message: Message) -> None:
 
 def _parse_value(kind: int, value: bytes, message: Message) -> None:
     _, name, _, unpack = _codec.ATTRIBUTES_BY_TYPE[kind]
-    if name in message.attributes:
+    is_second_relayed = kind == _XOR_RELAYED_ADDRESS and name in message.attributes
+    if name in message.attributes and not is_second_relayed:
         # RFC 8489 section 14: only the first of several is looked at.
         return
     try:
-        if unpack is _codec.unpack_xor_address:
+        if is_second_relayed:
+            message.second_relayed = message.second_relayed or unpack(value, message.transaction_id)
+        elif unpack is _codec.unpack_xor_address:
             message.attributes[name] = unpack(value, message.transaction_id)
         else:
             message.attributes[name] = unpack(value)
