@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 
 from ..errors import ConnectionClosedError, ConnectionFailedError, InvalidStateError
@@ -21,6 +21,7 @@ from .candidate import Candidate
 from .conn import Conn
 from .core import Core
 from .data_path import DataReceiver, Inbox
+from .explain import explain
 from .gather_plan import GatheringError
 from .generation import Generation, new_credentials
 from .listener import AgentListener
@@ -56,9 +57,9 @@ class Agent:
         self._network: Network = options.net or SystemNetwork()
         self._tie_breaker = secrets.randbits(64)
         self._inbox = Inbox(self._shared)
-        self._newest = self._new_generation(options.local_ufrag, options.local_pwd)
-        self._previous: Generation | None = None
-        self._retiring: asyncio.TimerHandle | None = None
+        self._generations = [self._new_generation(options.local_ufrag, options.local_pwd)]
+        """Oldest first. Those before the one in use linger; those after it have no path yet."""
+        self._lingering: asyncio.TimerHandle | None = None
         self._cleaning: set[asyncio.Task[None]] = set()
         self._remote_lite = False
         self._ahead: list[Candidate] = []
@@ -118,7 +119,19 @@ class Agent:
     @property
     def is_restarting(self) -> bool:
         """Whether a restart has been begun whose generation has not selected a pair yet."""
-        return self._previous is not None and self._newest.core.selected is None
+        return len(self._generations) > 1 and self._newest.core.selected is None
+
+    def explain(self) -> str:
+        """Why the connection is in the state it is in: a few lines for people. Credentials are not in it."""
+        now = self._shared.loop.time()
+        lines = []
+        if self._previous is not None and self.is_restarting:
+            previous, newest = self._previous.core, self._newest.core
+            lines.append(
+                f"A restart is in progress: {previous.local_ufrag} carries the data until {newest.local_ufrag} has a path."
+            )
+            lines += explain(self._previous.situation(now))
+        return "\n".join(lines + explain(self._newest.situation(now)))
 
     @property
     def failure(self) -> str:
@@ -147,7 +160,7 @@ class Agent:
         selected = self._in_use.core.selected
         return [
             CandidatePairStats.of(pair, selected=pair is selected, epoch=epoch)
-            for generation in self._generations()
+            for generation in reversed(self._generations)
             for pair in generation.core.pairs
         ]
 
@@ -186,11 +199,11 @@ class Agent:
         The credentials stay. InvalidStateError once the agent has been started.
         """
         self._check_open()
-        if self._previous is not None or self._newest.core.state is not ICETransportState.NEW:
+        if len(self._generations) > 1 or self._newest.core.state is not ICETransportState.NEW:
             raise InvalidStateError("the ICE agent has been started; a restart gathers anew")
         with self._shared.step:
-            discarded, self._newest = self._newest, self._new_generation(*self.get_local_user_credentials())
-            self._retire(discarded)
+            self._generations.append(self._new_generation(*self.get_local_user_credentials()))
+            self._retire(self._generations[0])
             self._set_gathering_state(ICEGathererState.NEW)
 
     async def gathering_complete(self) -> None:
@@ -205,8 +218,8 @@ class Agent:
         After a :meth:`restart` they are the peer's new ones, and the checks begin.
         """
         self._check_open()
-        if self._previous is not None and self._newest.core.state is ICETransportState.NEW:
-            self.start(self._previous.core.controlling, ufrag, pwd, remote_lite=self._remote_lite)
+        if len(self._generations) > 1 and self._newest.core.state is ICETransportState.NEW:
+            self.start(self._newest.core.controlling, ufrag, pwd, remote_lite=self._remote_lite)
         else:
             self._newest.set_remote_credentials(ufrag, pwd)
 
@@ -216,9 +229,16 @@ class Agent:
         Once for each generation; a restarted one keeps the role (RFC 8445 section 9).
         """
         self._check_open()
-        if self._previous is not None:
-            controlling = self._previous.core.controlling
+        if len(self._generations) > 1:
+            controlling = self._generations[-2].core.controlling
         self._newest.start(controlling, ufrag, pwd, remote_lite=remote_lite)
+        # From now on both ends look with these credentials, and not with those of a restart that has found no path yet.
+        for superseded in self._generations[self._generations.index(self._in_use) + 1 : -1]:
+            self._retire(superseded)
+        ahead, self._ahead = self._ahead, []
+        for candidate in ahead:
+            if candidate.ufrag == ufrag:
+                self.add_remote_candidate(candidate)
         self._remote_lite = remote_lite
 
     async def restart(self, ufrag: str = "", pwd: str = "") -> None:
@@ -229,33 +249,28 @@ class Agent:
         InvalidAccessError for credentials outside RFC 8839 section 5.4.
         """
         self._check_open()
-        if self._previous is None and self._newest.core.state is ICETransportState.NEW:
+        replaced = self._newest
+        if len(self._generations) == 1 and replaced.core.state is ICETransportState.NEW:
             raise InvalidStateError("the ICE agent has not been started, so there is nothing to restart")
         newest = self._new_generation(ufrag, pwd)
         with self._shared.step:
-            replaced, self._newest = self._newest, newest
-            if self._previous is None or replaced.core.selected is not None:
-                self._drop_previous()
-                self._previous = replaced
-            else:
+            self._end_lingering()
+            self._generations.append(newest)
+            if replaced.core.state is ICETransportState.NEW:
                 self._retire(replaced)
-            ahead, self._ahead = self._ahead, []
-            for candidate in ahead:
-                self.add_remote_candidate(candidate)
-            logger.info("ICE %s restarts as %s", replaced.core.local_ufrag, newest.core.local_ufrag)
+            replaced.core.trace.tell(self._shared.loop.time(), "restarts as %s", newest.core.local_ufrag)
             self._set_gathering_state(ICEGathererState.NEW)
             self._update_state("ICE restarts")
 
     def cancel_restart(self) -> None:
         """Undo a :meth:`restart` that has not been started yet: all is as before it. InvalidStateError otherwise."""
-        previous = self._previous
-        if previous is None or self._newest.core.state is not ICETransportState.NEW:
+        dropped = self._newest
+        if len(self._generations) == 1 or dropped.core.state is not ICETransportState.NEW:
             raise InvalidStateError("no restart waits for the peer's credentials")
         with self._shared.step:
-            dropped, self._newest, self._previous = self._newest, previous, None
             self._retire(dropped)
-            logger.info("ICE %s goes on: the restart was cancelled", previous.core.local_ufrag)
-            self._set_gathering_state(previous.gathering_state)
+            logger.info("ICE %s goes on: the restart was cancelled", self._newest.core.local_ufrag)
+            self._set_gathering_state(self._newest.gathering_state)
             self._update_state("the restart was cancelled")
 
     async def dial(self, ufrag: str, pwd: str) -> Conn:
@@ -298,15 +313,22 @@ class Agent:
         if candidate is None:
             self._newest.end_of_remote_candidates()
             return
-        generation = self._newest
-        if candidate.ufrag is not None and generation.core.remote_ufrag not in (None, candidate.ufrag):
-            if self._previous is None and len(self._ahead) < _MAX_AHEAD:
-                self._ahead.append(candidate)
-                return
-        if self._previous is not None and candidate.ufrag == self._previous.core.remote_ufrag is not None:
-            generation = self._previous
-        resolve = self._options.multicast_dns_mode is not MulticastDNSMode.DISABLED
-        generation.add_remote_candidate(candidate, resolve=resolve)
+        generation = self._generation_of(candidate.ufrag)
+        if generation is not None:
+            resolve = self._options.multicast_dns_mode is not MulticastDNSMode.DISABLED
+            generation.add_remote_candidate(candidate, resolve=resolve)
+        elif len(self._ahead) < _MAX_AHEAD:
+            self._ahead.append(candidate)
+
+    def _generation_of(self, remote_ufrag: str | None) -> Generation | None:
+        """None for one that we have not heard of."""
+        if remote_ufrag is None:
+            return self._newest
+        for generation in self._generations:
+            if generation.core.remote_ufrag == remote_ufrag:
+                return generation
+        is_first = len(self._generations) == 1 and self._newest.core.remote_ufrag is None
+        return self._newest if is_first else None
 
     async def look_up(self, name: str) -> str | None:
         """The address of a ``.local`` name, or None."""
@@ -325,27 +347,24 @@ class Agent:
 
     def send(self, train: Train) -> None:
         """Send over the path; without one the train is dropped and counted."""
-        previous = self._previous
-        if previous is not None and self._newest.core.selected is None and previous.data.send(train):
-            return
-        if not self._newest.data.send(train):
+        if not self._in_use.data.send(train) and not self._newest.data.send(train):
             self._inbox.dropped += len(train)
 
     # What the generations tell
 
-    def _generations(self) -> Iterator[Generation]:
-        yield self._newest
-        if self._previous is not None:
-            yield self._previous
+    @property
+    def _newest(self) -> Generation:
+        return self._generations[-1]
 
     @property
     def _in_use(self) -> Generation:
-        """The generation whose path carries the data."""
-        return self._previous if self._previous is not None and self._newest.core.selected is None else self._newest
+        """The generation whose path carries the data: the newest that has one, else the oldest."""
+        has_path = (one for one in reversed(self._generations) if one.core.selected is not None)
+        return next(has_path, self._generations[0])
 
     def find_port(self, host: str) -> UDPPort | None:
         """The port on a local address, of whichever generation."""
-        for generation in self._generations():
+        for generation in reversed(self._generations):
             port = generation.port_on(host)
             if port is not None:
                 return port
@@ -383,16 +402,16 @@ class Agent:
 
     def state_changed(self, generation: Generation, state: ICETransportState, reason: str) -> None:
         if state is not ICETransportState.CLOSED:
-            logger.info("ICE %s is %s: %s", generation.core.local_ufrag, state, reason)
+            generation.core.trace.tell(self._shared.loop.time(), "is %s: %s", state, reason)
         if state is not ICETransportState.CLOSED or self._closing is not None:
             self._update_state(reason)
 
     def pair_selected(self, generation: Generation, pair: CandidatePair) -> None:
         if generation is not self._in_use:
             return
-        if self._previous is not None and self._retiring is None:
-            logger.info("ICE %s takes over from %s", generation.core.local_ufrag, self._previous.core.local_ufrag)
-            self._retiring = self._shared.loop.call_later(_LINGER, self._drop_previous)
+        if generation is not self._generations[0] and self._lingering is None:
+            logger.info("ICE %s takes over from %s", generation.core.local_ufrag, self._generations[0].core.local_ufrag)
+            self._lingering = self._shared.loop.call_later(_LINGER, self._end_lingering)
         for listener in list(self._listeners):
             listener.selected_pair_changed(pair)
         self.on_selected_candidate_pair_change.emit(pair.local, pair.remote)
@@ -409,25 +428,25 @@ class Agent:
 
     def _combined_state(self) -> ICETransportState:
         newest = self._newest.state
-        if self._closing is not None or not self.is_restarting or self._previous is None:
+        if self._closing is not None or not self.is_restarting:
             return newest
-        previous = self._previous.state
-        if previous in _CONNECTED:
+        if self._in_use.state in _CONNECTED:
             return ICETransportState.CONNECTED
-        return previous if newest is ICETransportState.NEW else newest
+        return self._generations[-2].state if newest is ICETransportState.NEW else newest
 
     # The end
 
-    def _drop_previous(self) -> None:
-        if self._retiring is not None:
-            self._retiring.cancel()
-            self._retiring = None
-        if self._previous is not None:
-            previous, self._previous = self._previous, None
-            self._retire(previous)
+    def _end_lingering(self) -> None:
+        """Give up the generations before the one in use."""
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        for generation in self._generations[: self._generations.index(self._in_use)]:
+            self._retire(generation)
 
     def _retire(self, generation: Generation) -> None:
         """Give up a generation that nobody needs any more."""
+        self._generations.remove(generation)
         generation.stop()
         task = self._shared.loop.create_task(generation.clean_up(), name="ICE: retire a generation")
         self._cleaning.add(task)
@@ -438,8 +457,11 @@ class Agent:
         if self._closing is None:
             self._closing = self._shared.loop.create_task(self._clean_up(), name="close the ICE agent")
             with self._shared.step:
-                self._drop_previous()
+                if self._lingering is not None:
+                    self._lingering.cancel()
                 self._inbox.close()
+                for generation in self._generations[:-1]:
+                    self._retire(generation)
                 self._newest.stop()
                 self._events.close_after_queued()
         await asyncio.shield(self._closing)
