@@ -78,8 +78,9 @@ class ICETransport(AgentListener):
 
     @property
     def is_restarting(self) -> bool:
-        """Whether :meth:`restart` was called and no path was found yet by what it began."""
-        return self._agent.is_restarting
+        """Whether what :meth:`restart` began is still looking for a path, or waits for :meth:`start`."""
+        has_failed = self._is_started and self._state is ICETransportState.FAILED
+        return self._agent.is_restarting and not has_failed
 
     async def start(self, gatherer: ICEGatherer | None, remote: ICEParameters, role: ICERole | str) -> None:
         """Begin to check the peer's candidates, and return. ``role`` is ``controlling`` for the side that offered.
