@@ -22,6 +22,7 @@ from ..errors import InvalidAccessError, ParseError
 
 __all__ = [
     "BAD_REQUEST",
+    "MAX_USERNAME",
     "NOMINATION",
     "NOMINATIONS",
     "ROLE_CONFLICT",
@@ -126,6 +127,16 @@ def _unpack_error_code(data: bytes) -> tuple[int, str]:
     return hundreds * 100 + number, data[4:].decode("utf8", "replace")
 
 
+def _pack_address_error(error: tuple[int, int, str]) -> bytes:
+    family, code, reason = error
+    return struct.pack("!BxBB", family, code // 100, code % 100) + reason.encode()
+
+
+def _unpack_address_error(data: bytes) -> tuple[int, int, str]:
+    # RFC 8656 section 18.10: a family, and the rest as in ERROR-CODE.
+    return data[0] if data else 0, *_unpack_error_code(data)
+
+
 def _unpack_text(data: bytes) -> str:
     return data.decode("utf8", "replace")
 
@@ -169,7 +180,7 @@ _MORE_ATTRIBUTES: Final[tuple[Entry, ...]] = (
     (0x0022, "RESERVATION-TOKEN", _codec.pack_bytes, _codec.unpack_bytes),
     (0x0030, "NOMINATION", _codec.pack_unsigned, _unpack_nomination),
     (0x8000, "ADDITIONAL-ADDRESS-FAMILY", _pack_family, _unpack_family),
-    (0x8001, "ADDRESS-ERROR-CODE", _codec.pack_bytes, _codec.unpack_bytes),
+    (0x8001, "ADDRESS-ERROR-CODE", _pack_address_error, _unpack_address_error),
     (0x8002, "PASSWORD-ALGORITHMS", _codec.pack_bytes, _codec.unpack_bytes),
     (0x8003, "ALTERNATE-DOMAIN", _codec.pack_string, _unpack_text),
     (0x8004, "ICMP", _codec.pack_bytes, _codec.unpack_bytes),
