@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from webrtc_py.errors import ParseError
 from webrtc_py.ice.framing import MAX_FRAME, FrameReader, frame
 from webrtc_py.train import MAX_TRAIN_LENGTH, Train
 
@@ -83,3 +84,11 @@ def test_trains_that_are_read_at_once_stay_within_a_buffer() -> None:
 def test_a_datagram_that_no_frame_holds_is_refused() -> None:
     with pytest.raises(ValueError, match="65536"):
         frame(Train.of(bytes(MAX_FRAME + 1)))
+
+
+@pytest.mark.row("TCP-07")
+def test_a_frame_that_is_too_long_is_refused_by_its_header() -> None:
+    reader = FrameReader(100)
+    assert datagrams(reader.feed(b"\x00\x64" + bytes(range(100)) + b"\x00")) == [bytes(range(100))]
+    with pytest.raises(ParseError, match="101"):
+        reader.feed(b"\x65")

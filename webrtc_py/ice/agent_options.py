@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from ..errors import InvalidAccessError
 from ..runtime.network import Network
 from ..states import CandidateType, MulticastDNSMode, NetworkType
+from .candidate import TCP_PRIORITY_OFFSET
 from .mdns import is_usable_name
+from .mux import TCPMux, UDPMux
 from .options import AgentTimings
 from .url import ServerURL, parse_url
 
@@ -47,6 +49,14 @@ class AgentOptions:
     """
     multicast_dns_host_name: str = ""
     """The name of the first address that is hidden, ``something.local``; the others' are drawn at random."""
+    udp_mux: UDPMux | None = None
+    """The port to share with other agents, instead of sockets of the agent's own."""
+    tcp_mux: TCPMux | None = None
+    """The port on which connections are taken, where ``network_types`` has ``tcp4`` or ``tcp6``."""
+    active_tcp: bool = True
+    """Whether connections are opened, where ``network_types`` has ``tcp4`` or ``tcp6``."""
+    tcp_priority_offset: int = TCP_PRIORITY_OFFSET
+    """By how much a TCP candidate's type preference is less than a UDP candidate's, 0 to 126 (RFC 6544 section 4.2)."""
     tls_context: ssl.SSLContext | None = None
     """For ``turns:`` servers; None checks their certificates and names with the system's authorities."""
     net: Network | None = None
@@ -69,6 +79,10 @@ class AgentOptions:
             raise InvalidAccessError("local_ufrag and local_pwd are given together, or neither is")
         if self.stun_gather_timeout <= 0:
             raise InvalidAccessError(f"stun_gather_timeout is {self.stun_gather_timeout!r}; it must be more than 0")
+        if not 0 <= self.tcp_priority_offset <= 126:
+            raise InvalidAccessError(f"tcp_priority_offset is {self.tcp_priority_offset!r}; it must be 0 to 126")
+        if self.udp_mux is not None and self.port_range is not None:
+            raise InvalidAccessError("udp_mux has a port, so that port_range has no meaning beside it")
         if self.port_range is not None:
             low, high = self.port_range
             if not 0 < low <= high < 65536:

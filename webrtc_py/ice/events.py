@@ -42,10 +42,14 @@ class PermissionNeeded:
 
 @dataclass(frozen=True, slots=True)
 class PathProved:
-    """The peer is at this address: data that comes from there to this base may be taken. Told once for each pair."""
+    """The peer is at this address: data that comes from there to this base may be taken.
+
+    Told once for each pair, and once more when the peer has not only made a check there, but answered one of ours.
+    """
 
     base_id: int
     address: Address
+    has_answered: bool
 
 
 @dataclass(frozen=True, slots=True)

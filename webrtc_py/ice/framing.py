@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from ..errors import ParseError
 from ..train import MAX_TRAIN_LENGTH, Train
 
 #        0                   1                   2                   3
@@ -32,14 +33,15 @@ def frame(train: Train) -> bytes:
 
 
 class FrameReader:
-    """Cuts a stream into datagrams. It keeps one unfinished frame, 64 KiB at most.
+    """Cuts a stream into datagrams. It keeps one unfinished frame, of ``max_frame`` octets at most.
 
     Frames of one size that arrive together come as one train. A frame of length 0, RFC 4571's null packet, is skipped.
     """
 
-    __slots__ = ("_missing", "_rest")
+    __slots__ = ("_missing", "_rest", "max_frame")
 
-    def __init__(self) -> None:
+    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+        self.max_frame = max_frame
         self._rest = bytearray()
         # How many octets the unfinished frame, or its header, still lacks: until then nothing is looked at.
         self._missing = _LENGTH.size
@@ -50,7 +52,7 @@ class FrameReader:
         return len(self._rest)
 
     def feed(self, data: bytes) -> list[Train]:
-        """The datagrams that are complete now."""
+        """The datagrams that are complete now. ParseError when a longer one than ``max_frame`` is announced."""
         if self._rest or len(data) < self._missing:
             self._rest += data
             self._missing -= len(data)
@@ -65,6 +67,8 @@ class FrameReader:
         while position + needed <= end:
             start = position + _LENGTH.size
             stop = start + _LENGTH.unpack_from(data, position)[0]
+            if stop - start > self.max_frame:
+                raise ParseError(f"a frame of {stop - start} octets, where {self.max_frame} is the most")
             if stop > end:
                 needed = stop - position
                 break

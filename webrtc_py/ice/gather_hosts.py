@@ -1,4 +1,4 @@
-"""Host candidates: a socket on each local address (RFC 8445 section 5.1.1.1)."""
+"""Host candidates: on each local address a UDP socket (RFC 8445 section 5.1.1.1), and TCP (RFC 6544 section 5.1)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import asyncio
 import logging
 import random
 
-from ..runtime.network import DatagramSocket, Network
+from ..errors import InvalidAccessError
+from ..runtime.network import Address, DatagramSocket, Network, Stream
 from ..runtime.shared import Shared
-from ..states import CandidateType
+from ..states import CandidateType, NetworkType, TCPType
 from .addresses import LocalAddress
 from .gather_plan import Base, CandidateMaker, GatherPlan, Host
+from .tcp import DISCARD_PORT, TCPEndpoint
 from .udp_port import UDPPort
 
 logger = logging.getLogger(__name__)
 
 
 class HostGathering:
-    """Opens a port on each address. ``ready`` is set when all of ``bases`` are there."""
+    """Opens a port on each address. ``ready`` is set when all of ``bases``, those over UDP, are there."""
 
     def __init__(self, plan: GatherPlan, host: Host, network: Network, maker: CandidateMaker, shared: Shared) -> None:
         self._plan = plan
@@ -29,26 +31,60 @@ class HostGathering:
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
-        types = self._plan.candidate_types
+        types, networks = self._plan.candidate_types, self._plan.network_types
         try:
             if CandidateType.HOST in types or CandidateType.SRFLX in types:
                 for address in self._plan.addresses:
-                    await self._gather(address)
+                    if (NetworkType.UDP6 if address.is_ipv6 else NetworkType.UDP4) in networks:
+                        await self._gather_udp(address)
         finally:
             self.ready.set()
+        if CandidateType.HOST in types:
+            # Connecting tells the peer the address, as a candidate does: without host candidates there is no TCP.
+            for address in self._plan.addresses:
+                if (NetworkType.TCP6 if address.is_ipv6 else NetworkType.TCP4) in networks:
+                    await self._gather_tcp(address)
 
-    async def _gather(self, address: LocalAddress) -> None:
-        port = self._host.find_port(address.host)
+    async def _gather_udp(self, address: LocalAddress) -> None:
+        port = await self._port_on(address.host)
         if port is None:
-            try:
-                port = UDPPort(await self._open_socket(address.host), self._shared)
-            except OSError as error:
-                logger.debug("no socket on %s: %s", address.host, error)
-                return
-        base = self._host.add_base(port.open_endpoint(self._plan.ufrag), address)
+            return
+        try:
+            endpoint = port.open_endpoint(self._plan.ufrag)
+        except InvalidAccessError as error:
+            logger.warning("ICE %s: no candidate on %s: %s", self._plan.ufrag, address.host, error)
+            return
+        base = self._host.add_base(endpoint, address)
         self.bases.append(base)
         if CandidateType.HOST in self._plan.candidate_types:
             self._maker.add(CandidateType.HOST, port.local_address, base)
+
+    async def _gather_tcp(self, address: LocalAddress) -> None:
+        """An active candidate, which has no port and opens its connections later, and a passive one of the mux's."""
+        host, plan = address.host, self._plan
+
+        async def dial(remote: Address) -> Stream:
+            return await self._network.connect_tcp(remote, local_host=host)
+
+        if plan.active_tcp:
+            endpoint = TCPEndpoint((host, DISCARD_PORT), self._shared, dial)
+            base = self._host.add_base(endpoint, address)
+            self._maker.add(CandidateType.HOST, endpoint.local_address, base, tcp_type=TCPType.ACTIVE)
+        port = None if plan.tcp_mux is None else await plan.tcp_mux.port_on(host)
+        if port is not None and not port.has(plan.ufrag):
+            base = self._host.add_base(port.open_endpoint(plan.ufrag), address)
+            self._maker.add(CandidateType.HOST, port.local_address, base, tcp_type=TCPType.PASSIVE)
+
+    async def _port_on(self, host: str) -> UDPPort | None:
+        if self._plan.udp_mux is not None:
+            return await self._plan.udp_mux.port_on(host)
+        port = self._host.find_port(host)
+        if port is None:
+            try:
+                port = UDPPort(await self._open_socket(host), self._shared)
+            except OSError as error:
+                logger.debug("no socket on %s: %s", host, error)
+        return port
 
     async def _open_socket(self, host: str) -> DatagramSocket:
         if self._plan.port_range is None:

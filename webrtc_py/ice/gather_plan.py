@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..runtime.network import Address, DatagramSocket
-from ..states import CandidateType
+from ..states import CandidateType, NetworkType, TCPType
 from .addresses import LocalAddress
-from .candidate import Candidate, Foundations, candidate_priority, local_preference
+from .candidate import (
+    TCP_PRIORITY_OFFSET,
+    Candidate,
+    Foundations,
+    candidate_priority,
+    local_preference,
+    tcp_local_preference,
+)
+from .mux import TCPMux, UDPMux
 from .relay import Relay
 from .udp_port import UDPPort
 from .url import ServerURL
@@ -75,6 +83,11 @@ class GatherPlan:
     tls_context: ssl.SSLContext | None = None
     bind_relays: bool = False
     """Bind the sockets to TURN servers to one of ``addresses``, because a filter keeps us from the others."""
+    network_types: frozenset[NetworkType] = frozenset(NetworkType)
+    udp_mux: UDPMux | None = None
+    tcp_mux: TCPMux | None = None
+    active_tcp: bool = True
+    tcp_priority_offset: int = TCP_PRIORITY_OFFSET
 
 
 class CandidateMaker:
@@ -95,6 +108,7 @@ class CandidateMaker:
         server: Address | None = None,
         index: int = 0,
         related: Address | None = None,
+        tcp_type: TCPType | None = None,
     ) -> None:
         """Make a candidate, and hand it on unless it is redundant (RFC 8445 section 5.1.3)."""
         host, port = address
@@ -102,6 +116,7 @@ class CandidateMaker:
             return
         self._known.add((host, port, base.id))
         protocol = None
+        offset = 0
         if kind is CandidateType.RELAY:
             assert url is not None
             protocol = "tls" if url.is_secure else url.transport
@@ -110,21 +125,29 @@ class CandidateMaker:
         else:
             assert base.address is not None
             related = None if kind is CandidateType.HOST else base.socket.local_address
-            preference = local_preference(self._plan.addresses.index(base.address), index)
+            place = self._plan.addresses.index(base.address)
+            if tcp_type is None:
+                preference = local_preference(place, index)
+            else:
+                preference = tcp_local_preference(kind, tcp_type, place)
+                offset = self._plan.tcp_priority_offset
             base_host = base.address.host
         if related is not None and not self._may_show_related(kind):
             # RFC 8828 and RFC 8839 section 5.1; as libwebrtc writes it.
             related = ("::" if ":" in host else "0.0.0.0", 0)
         candidate = Candidate(
-            foundation=self._foundations.of(kind, base_host, server[0] if server else "", protocol or "udp"),
+            foundation=self._foundations.of(
+                kind, base_host, server[0] if server else "", protocol or ("tcp" if tcp_type else "udp")
+            ),
             component=1,
-            transport="udp",
-            priority=candidate_priority(kind, preference),
+            transport="tcp" if tcp_type else "udp",
+            priority=candidate_priority(kind, preference, type_preference_offset=offset),
             address=host,
             port=port,
             type=kind,
             related_address=related[0] if related else None,
             related_port=related[1] if related else None,
+            tcp_type=tcp_type,
             extensions=(("ufrag", self._plan.ufrag),),
             url=str(url) if url else "",
             relay_protocol=protocol or "",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import logging
 import secrets
 from collections.abc import Coroutine
 from typing import Any, Protocol
@@ -18,17 +17,17 @@ from ..train import Train
 from .addresses import LocalAddress, local_addresses
 from .agent_options import AgentOptions
 from .binding import BindingQueries, keepalive
-from .candidate import Candidate
+from .candidate import Candidate, format_address
 from .core import Core
 from .data_path import DataPath, Inbox
-from .events import Happening, Outgoing, PathProved, PermissionNeeded, SelectedPairChanged, StateChanged
+from .events import Happening, Outgoing, PathProved, PermissionNeeded, RoleChanged, SelectedPairChanged, StateChanged
+from .explain import History, ServerProblem, Situation
 from .gather import Gathering
 from .gather_plan import Base, GatheringError, GatherPlan
 from .pair import Address, CandidatePair
 from .relay import Relay
+from .tcp import TCPEndpoint
 from .udp_port import UDPEndpoint, UDPPort
-
-logger = logging.getLogger(__name__)
 
 # RFC 8445 section 5.3 asks for 24 and 128 bits of chance; these are 48 and 144.
 _UFRAG_OCTETS = 6
@@ -81,6 +80,7 @@ class Generation:
         self.state = ICETransportState.NEW
         """What the core has last told: where it passes through two at once, the first of them comes first."""
         self.gathering_state = ICEGathererState.NEW
+        self.history = History(since=shared.loop.time())
         self._options = options
         self._owner = owner
         self._network = network
@@ -118,14 +118,39 @@ class Generation:
         self._driver.flush(now)
         self.data.take_unproved(now)
 
+    def situation(self, now: float) -> Situation:
+        """What :func:`.explain.explain` goes by."""
+        core = self.core
+        return Situation(
+            now,
+            core.local_ufrag,
+            self.history,
+            state=self.state,
+            controlling=core.controlling,
+            remote_name=core.remote_ufrag,
+            gathering_state=self.gathering_state,
+            candidate_types=[CandidateType(one) for one in self._options.candidate_types],
+            local=core.locals,
+            remote=core.remote_candidates,
+            remote_ended=self._remote_ended,
+            looking_up=self._lookups,
+            pairs=core.pairs,
+            selected=core.selected,
+            dropped=core.dropped,
+        )
+
     # Gathering
 
     def gather(self) -> None:
         options = self._options
+        networks = frozenset(NetworkType(one) for one in options.network_types)
+        for mux in (options.udp_mux, options.tcp_mux):
+            if mux is not None:
+                mux.check(self.core.local_ufrag)
         addresses = local_addresses(
             self._network.interfaces(),
-            use_ipv4=NetworkType.UDP4 in options.network_types,
-            use_ipv6=NetworkType.UDP6 in options.network_types,
+            use_ipv4=NetworkType.UDP4 in networks or NetworkType.TCP4 in networks,
+            use_ipv6=NetworkType.UDP6 in networks or NetworkType.TCP6 in networks,
             include_loopback=options.include_loopback,
             interface_filter=options.interface_filter,
             ip_filter=options.ip_filter,
@@ -139,8 +164,19 @@ class Generation:
             port_range=options.port_range,
             tls_context=options.tls_context,
             bind_relays=options.interface_filter is not None or options.ip_filter is not None,
+            network_types=networks,
+            udp_mux=options.udp_mux,
+            tcp_mux=options.tcp_mux,
+            active_tcp=options.active_tcp,
+            tcp_priority_offset=options.tcp_priority_offset,
         )
         self._gathering = Gathering(plan, self, self._network, self._queries, self._shared)
+        self.history.addresses = len(plan.addresses)
+        asked = ", ".join(map(str, plan.urls)) or "no server"
+        now = self._shared.loop.time()
+        self.core.trace(
+            now, "gathers %s on %d addresses, asks %s", ", ".join(options.candidate_types), len(plan.addresses), asked
+        )
         self._set_gathering_state(ICEGathererState.GATHERING)
         self._start_task(self._gather(self._gathering), "gather")
         self._binding_timer = self._shared.loop.call_later(_BINDING_KEEPALIVE_INTERVAL, self._keep_bindings)
@@ -149,6 +185,7 @@ class Generation:
         await gathering.run()
         now = self._shared.loop.time()
         with self._shared.step:
+            self.core.trace(now, "has gathered %d candidates", len(self.core.locals))
             self.core.local_gathering_done(now)
             self._set_gathering_state(ICEGathererState.COMPLETE)
             self._owner.candidate_found(self, None)
@@ -163,13 +200,12 @@ class Generation:
         self._last_base_id += 1
         base = Base(self._last_base_id, socket, address)
         self._bases[base.id] = base
-        if isinstance(socket, UDPEndpoint):
-            socket.expects = self._expects
+        if isinstance(socket, TCPEndpoint):
+            socket.on_path_lost = lambda address, reason: self.path_lost(base, address, reason)
+        if isinstance(socket, UDPEndpoint | TCPEndpoint):
+            socket.on_lost = lambda reason: self.base_lost(base, reason)
         socket.set_receiver(self.data.receiver_for(base.id))
         return base
-
-    def _expects(self, transaction_id: bytes) -> bool:
-        return self.core.expects(transaction_id) or self._queries.expects(transaction_id)
 
     def add_candidate(self, candidate: Candidate, base: Base) -> None:
         """Gathering has found a candidate. The peer is told before it is checked (RFC 8838 section 10)."""
@@ -181,18 +217,25 @@ class Generation:
                 self._driver.flush(now)
 
     def gathering_failed(self, error: GatheringError) -> None:
+        self.history.server_failed(ServerProblem(str(error.url), error.error_code, error.reason))
+        now = self._shared.loop.time()
+        self.core.trace.tell(now, "%s gave no candidate: %d %s", error.url, error.error_code, error.reason)
         self._owner.gathering_failed(error)
 
     def relay_lost(self, relay: Relay, reason: str) -> None:
         """An allocation has ended before its time: its candidate is no more."""
-        now = self._shared.loop.time()
         for base in list(self._bases.values()):
             if base.socket is relay:
-                logger.info("ICE %s: the relay %s is lost: %s", self.core.local_ufrag, relay.local_address, reason)
-                del self._bases[base.id]
-                self.core.base_lost(base.id, now, reason=f"the relay is lost: {reason}")
-                self._driver.flush(now)
+                self.base_lost(base, f"the relay is lost: {reason}")
         relay.abort()
+
+    def base_lost(self, base: Base, reason: str) -> None:
+        """A socket or a relay is of no more use: its candidates are no more."""
+        now = self._shared.loop.time()
+        if self._bases.pop(base.id, None) is not None:
+            self.core.trace.tell(now, "%s: %s", format_address(*base.socket.local_address), reason)
+            self.core.base_lost(base.id, now, reason=reason)
+            self._driver.flush(now)
 
     def permission_refused(self, relay: Relay, host: str, reason: str) -> None:
         """A TURN server lets nothing through to this host."""
@@ -229,6 +272,7 @@ class Generation:
         now = self._shared.loop.time()
         self.core.set_remote_lite(remote_lite)
         self.core.set_remote_credentials(ufrag, pwd, now)
+        self.history.started = now
         self.core.start(controlling, now)
         self.flush(now)
 
@@ -239,9 +283,11 @@ class Generation:
             self.core.add_remote_candidate(candidate, now)
         elif resolve and self._lookups < _MAX_LOOKUPS:
             self._lookups += 1
+            self.core.trace(now, "looks up %s", candidate.address)
             self._start_task(self._look_up(candidate), f"look up {candidate.address}")
         else:
-            logger.debug("%s is not looked up", candidate.address)
+            self.history.name_failed(candidate.address)
+            self.core.trace(now, "does not look up %s", candidate.address)
         self._driver.flush(now)
 
     def end_of_remote_candidates(self) -> None:
@@ -258,7 +304,8 @@ class Generation:
         now = self._shared.loop.time()
         with self._shared.step:
             if address is None:
-                logger.info("%s was not resolved: its candidate is left out", candidate.address)
+                self.history.name_failed(candidate.address)
+                self.core.trace.tell(now, "%s was not resolved: its candidate is left out", candidate.address)
             else:
                 self.core.add_remote_candidate(candidate, now, address)
             self._end_remote_candidates(now)
@@ -278,7 +325,11 @@ class Generation:
     def _on_happening(self, event: Happening) -> None:
         if isinstance(event, StateChanged):
             self.state = event.state
+            self.history.since, self.history.reason = self._shared.loop.time(), event.reason
             self._owner.state_changed(self, event.state, event.reason)
+        elif isinstance(event, RoleChanged):
+            self.history.role_changes += 1
+            self.core.trace.tell(self._shared.loop.time(), "is now %s: both ends claimed one role", event.role)
         elif isinstance(event, SelectedPairChanged):
             base = self._bases.get(event.pair.base_id)
             if base is not None and base.relay is not None:
@@ -286,8 +337,8 @@ class Generation:
             self._owner.pair_selected(self, event.pair)
         elif isinstance(event, PathProved):
             base = self._bases.get(event.base_id)
-            if base is not None and isinstance(base.socket, UDPEndpoint):
-                base.socket.claim(event.address)
+            if base is not None and isinstance(base.socket, UDPEndpoint | TCPEndpoint):
+                base.socket.claim(event.address, has_answered=event.has_answered)
         elif isinstance(event, PermissionNeeded):
             base = self._bases.get(event.base_id)
             if base is not None and base.relay is not None:

@@ -151,11 +151,11 @@ class Pairing:
             self._permissions.add(key)
             self._events.append(PermissionNeeded(pair.base_id, pair.destination))
 
-    def prove(self, pair: CandidatePair) -> None:
+    def prove(self, pair: CandidatePair, *, has_answered: bool = False) -> None:
         """The peer is there: what comes from this address to this base comes from it."""
-        if not pair.peer_is_there:
+        if not pair.peer_is_there or (has_answered and pair.responses_received == 1):
             pair.peer_is_there = True
-            self._events.append(PathProved(pair.base_id, pair.destination))
+            self._events.append(PathProved(pair.base_id, pair.destination, has_answered))
 
     def learn_remote(self, priority: int, base_id: int, source: Address) -> CandidatePair | None:
         """A pair for a check's source, which signalling may not have told of (RFC 8445 section 7.3.1.3).

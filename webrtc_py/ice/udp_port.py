@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
+from ..errors import InvalidAccessError
+from ..mux import PROTOCOL_OF_FIRST_BYTE, Protocol
 from ..runtime.network import Address, DatagramSocket, Receiver
 from ..runtime.shared import Shared
 from ..train import Train
 from .candidate import without_zone
 from .stun import is_stun, peek_transaction
 
-# More addresses than this nobody checks: a check list has a hundred pairs.
-_MAX_ASKED = 256
+# A request is answered within this time or never: it is longer than any is waited for (RFC 8489 section 6.2.1).
+_ANSWER_TIME = 40.0
+# A flight of DTLS for a few who are about to prove themselves.
+_MAX_EARLY = 16
+_MAX_EARLY_SIZE = 2048
 
 
 class UDPEndpoint:
     """One user's share of a port: a datagram socket that gets what is meant for this user fragment.
 
-    Its owner tells what STUN cannot: ``expects(transaction_id)`` says whether a response belongs to it, and
-    :meth:`claim` that the peer has been proved to be at an address, so that what comes from there belongs to it too.
+    Its owner says what STUN cannot, by :meth:`claim`. ``on_lost`` is told when the port is closed under it, and why.
     """
 
     def __init__(self, port: UDPPort, ufrag: str) -> None:
         self.port = port
         self.ufrag = ufrag
-        self.expects: Callable[[bytes], bool] = lambda transaction_id: False
         self.receiver: Receiver | None = None
-        self.asked: set[Address] = set()
         self.claims: set[Address] = set()
+        self.on_lost: Callable[[str], None] = lambda reason: None
 
     @property
     def local_address(self) -> Address:
@@ -38,13 +42,17 @@ class UDPEndpoint:
         self.port.route()
 
     def send(self, train: Train, address: Address) -> None:
-        if train.data[0] < 2 and address not in self.asked:
-            self.port.ask(self, address)
+        if train.data[0] < 2:
+            self.port.expect_answer(train.data, self)
         self.port.socket.send(train, address)
 
-    def claim(self, address: Address) -> None:
-        """ICE has proved that the peer is at ``address``."""
-        self.port.claim(self, address)
+    def claim(self, address: Address, *, has_answered: bool = True) -> None:
+        """ICE has proved that the peer is at an address: what comes from there belongs to this endpoint.
+
+        ``has_answered`` is whether the peer has answered a check there. Otherwise it has only made one, and whoever
+        can forge a source can do that: so it takes no address that another endpoint has claimed.
+        """
+        self.port.claim(self, address, has_answered)
 
     def close(self) -> None:
         self.receiver = None
@@ -54,39 +62,61 @@ class UDPEndpoint:
 class UDPPort:
     """A socket and its endpoints. The only endpoint gets everything; several get what their names and proofs say.
 
-    A Binding request names its receiver (RFC 8445 section 7.2.2), a response is known by its transaction, and
-    anything else goes to whom its source was last proved to belong to. What belongs to nobody is counted and dropped.
+    A Binding request names its receiver (RFC 8445 section 7.2.2), a response belongs to who has asked, and anything
+    else to whom its source was last proved to belong to. What belongs to nobody is counted and dropped, and costs no
+    more with thousands of endpoints than with two.
+
+    Two endpoints may have one remote address between them, when the peer's agents share a port too. Their checks are
+    told apart all the same, but what else comes from there goes to the one that was proved last: between two shared
+    ports there is room for one connection.
     """
 
     def __init__(self, socket: DatagramSocket, shared: Shared, *, is_shared: bool = False) -> None:
-        """``is_shared`` keeps the socket when the last endpoint leaves."""
+        """``is_shared`` keeps the socket when the last endpoint leaves, and nothing passes by the rules before."""
         self.socket = socket
+        self.is_closed = False
         self.dropped = 0
         """Datagrams that were for nobody."""
         self._shared = shared
         self._is_shared = is_shared
         self._is_link_local = "%" in socket.local_address[0]
         self._endpoints: dict[str, UDPEndpoint] = {}
-        self._asked: dict[Address, list[UDPEndpoint]] = {}
         self._claims: dict[Address, list[UDPEndpoint]] = {}
-        self.is_closed = False
+        # Whose a transaction is, and those of the time before.
+        self._asked: dict[bytes, str] = {}
+        self._asked_before: dict[bytes, str] = {}
+        self._asked_until = 0.0
+        self._early: deque[tuple[Address, bytes]] = deque(maxlen=_MAX_EARLY)
 
     @property
     def local_address(self) -> Address:
         return self.socket.local_address
 
+    def has(self, ufrag: str) -> bool:
+        return ufrag in self._endpoints
+
     def open_endpoint(self, ufrag: str) -> UDPEndpoint:
+        """InvalidAccessError when the user fragment is in use here."""
+        if ufrag in self._endpoints:
+            raise InvalidAccessError(f"the user fragment {ufrag!r} is used by another agent on this port")
         endpoint = self._endpoints[ufrag] = UDPEndpoint(self, ufrag)
         self.route()
         return endpoint
 
-    def close(self) -> None:
+    def close(self, reason: str = "the port is closed") -> None:
+        """Close the socket; the endpoints that are still there are told the reason."""
+        if self.is_closed:
+            return
         self.is_closed = True
+        endpoints = list(self._endpoints.values())
         self._endpoints.clear()
-        self._asked.clear()
         self._claims.clear()
+        self._early.clear()
         self.socket.set_receiver(None)
         self.socket.close()
+        for endpoint in endpoints:
+            endpoint.receiver = None
+            endpoint.on_lost(reason)
 
     # What endpoints call
 
@@ -94,36 +124,43 @@ class UDPPort:
         """Whom the socket hands things to, now that endpoints have come or gone."""
         if self.is_closed:
             return
-        if len(self._endpoints) == 1 and not self._is_link_local:
+        if len(self._endpoints) == 1 and not self._is_shared and not self._is_link_local:
             [endpoint] = self._endpoints.values()
             self.socket.set_receiver(endpoint.receiver)
         else:
             self.socket.set_receiver(self._receive)
 
-    def ask(self, endpoint: UDPEndpoint, address: Address) -> None:
-        if len(endpoint.asked) < _MAX_ASKED:
-            endpoint.asked.add(address)
-            self._asked.setdefault(self._key(address), []).append(endpoint)
+    def expect_answer(self, request: memoryview, endpoint: UDPEndpoint) -> None:
+        """A STUN message of an endpoint's goes out: if it is a request, the answer belongs to that endpoint."""
+        now = self._shared.loop.time()
+        if now >= self._asked_until:
+            self._asked_before = self._asked if now < self._asked_until + _ANSWER_TIME else {}
+            self._asked = {}
+            self._asked_until = now + _ANSWER_TIME
+        if request[0] == 0 and not request[1] & 0x10:
+            self._asked[bytes(request[8:20])] = endpoint.ufrag
 
-    def claim(self, endpoint: UDPEndpoint, address: Address) -> None:
-        address = self._key(address)
+    def claim(self, endpoint: UDPEndpoint, address: Address, has_answered: bool) -> None:
         claims = self._claims.setdefault(address, [])
         if endpoint in claims:
+            if not has_answered:
+                return
             claims.remove(endpoint)
-        claims.append(endpoint)
+        claims.insert(len(claims) if has_answered else 0, endpoint)
         endpoint.claims.add(address)
+        if self._early and claims[-1] is endpoint:
+            # Later: who is being told that the peer is there is in the middle of something.
+            self._shared.step.post(lambda: self._hand_early(endpoint, address))
 
     def leave(self, endpoint: UDPEndpoint) -> None:
         if self._endpoints.get(endpoint.ufrag) is not endpoint:
             return
         del self._endpoints[endpoint.ufrag]
-        for addresses, table in ((endpoint.asked, self._asked), (endpoint.claims, self._claims)):
-            for address in map(self._key, addresses):
-                users = table.get(address, [])
-                if endpoint in users:
-                    users.remove(endpoint)
-                if not users:
-                    table.pop(address, None)
+        for address in endpoint.claims:
+            claims = self._claims[address]
+            claims.remove(endpoint)
+            if not claims:
+                del self._claims[address]
         if self._endpoints or self._is_shared:
             self.route()
         else:
@@ -132,39 +169,53 @@ class UDPPort:
     # What the socket calls
 
     def _receive(self, train: Train, source: Address, now: float) -> None:
-        source = self._key(source)
-        first = train.data[0]
-        if first > 3 and (len(train.data) <= train.segment_size or min(train.first_bytes()) > 3):
-            self._hand(self._owner_of(source), train, source, now)
+        if self._is_link_local:
+            # The zone is the socket's own; the peer's candidate does not have it.
+            source = without_zone(source[0]), source[1]
+        data = train.data
+        if data[0] > 3 and (len(data) <= train.segment_size or min(train.first_bytes()) > 3):
+            self._receive_data(train, source, now)
             return
         for datagram in train:
-            owner = self._owner_of_stun(datagram, source) if is_stun(datagram) else self._owner_of(source)
-            self._hand(owner, Train.of(datagram), source, now)
+            if datagram[0] > 3:
+                self._receive_data(Train.of(datagram), source, now)
+            elif is_stun(datagram):
+                self._receive_stun(datagram, source, now)
+            else:
+                self.dropped += 1
 
-    def _hand(self, owner: UDPEndpoint | None, train: Train, source: Address, now: float) -> None:
-        if owner is None or owner.receiver is None:
-            self.dropped += len(train)
-        else:
-            owner.receiver(train, source, now)
-
-    def _owner_of(self, source: Address) -> UDPEndpoint | None:
+    def _receive_data(self, train: Train, source: Address, now: float) -> None:
         claims = self._claims.get(source)
-        if claims:
-            return claims[-1]
-        if len(self._endpoints) == 1:
+        receiver = claims[-1].receiver if claims else None
+        if receiver is None and len(self._endpoints) == 1 and not self._is_shared:
             [only] = self._endpoints.values()
-            return only
-        return None
+            receiver = only.receiver
+        if receiver is not None:
+            receiver(train, source, now)
+            return
+        self.dropped += len(train)
+        if PROTOCOL_OF_FIRST_BYTE[train.data[0]] is Protocol.DTLS and train.segment_size <= _MAX_EARLY_SIZE:
+            # A ClientHello may overtake the check that proves the peer, and would come again only after a second.
+            self._early.extend((source, bytes(datagram)) for datagram in train)
 
-    def _owner_of_stun(self, datagram: memoryview, source: Address) -> UDPEndpoint | None:
+    def _receive_stun(self, datagram: memoryview, source: Address, now: float) -> None:
         transaction_id, ufrag = peek_transaction(datagram)
-        if ufrag is not None:
-            return self._endpoints.get(ufrag)
-        for endpoint in self._asked.get(source, ()):
-            if endpoint.expects(transaction_id):
-                return endpoint
-        return None
+        if ufrag is None:
+            ufrag = self._asked.get(transaction_id) or self._asked_before.get(transaction_id, "")
+        endpoint = self._endpoints.get(ufrag)
+        if endpoint is None or endpoint.receiver is None:
+            self.dropped += 1
+        else:
+            endpoint.receiver(Train.of(datagram), source, now)
 
-    def _key(self, address: Address) -> Address:
-        """A link-local peer's address without the zone, which is the socket's own."""
-        return (without_zone(address[0]), address[1]) if self._is_link_local else address
+    def _hand_early(self, endpoint: UDPEndpoint, address: Address) -> None:
+        if endpoint.receiver is None or self.is_closed:
+            return
+        now = self._shared.loop.time()
+        mine = [datagram for source, datagram in self._early if source == address]
+        self._early = deque((entry for entry in self._early if entry[0] != address), maxlen=_MAX_EARLY)
+        with self._shared.step:
+            for datagram in mine:
+                if endpoint.receiver is not None:
+                    self.dropped -= 1
+                    endpoint.receiver(Train.of(datagram), address, now)
