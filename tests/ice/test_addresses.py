@@ -35,6 +35,32 @@ def test_a_private_address_hides_the_one_made_of_the_card() -> None:
     assert hosts(Interface("eth0", (tracking, elsewhere))) == [tracking, elsewhere]
 
 
+@pytest.mark.row("ICE-08")
+def test_a_temporary_address_hides_the_one_made_of_the_card_and_precedes_the_others() -> None:
+    tracking, fixed, temporary = "2001:db8::211:22ff:fe33:4455", "2001:db8::1", "2001:db8::1234:5678:9abc:def0"
+    addresses = (tracking, fixed, temporary)
+    assert hosts(Interface("eth0", addresses, temporary=frozenset({temporary}))) == [temporary, fixed]
+    # One that looks as if it were made of a card may be drawn at random, too.
+    assert hosts(Interface("eth0", (fixed, tracking), temporary=frozenset({tracking}))) == [tracking, fixed]
+
+
+@pytest.mark.row("ICE-08")
+def test_addresses_of_two_interfaces_are_judged_apart() -> None:
+    tracking, private = "2001:db8::211:22ff:fe33:4455", "2001:db8::1234"
+    assert set(hosts(Interface("eth0", (tracking,)), Interface("eth1", (private,)))) == {tracking, private}
+
+
+def test_a_filter_comes_before_the_choice_among_addresses() -> None:
+    tracking, private = "2001:db8::211:22ff:fe33:4455", "2001:db8::1234"
+    assert hosts(Interface("eth0", (tracking, private)), ip_filter=lambda host: host != private) == [tracking]
+
+
+def test_a_deprecated_address_is_used_only_where_there_is_no_other() -> None:
+    old, new, elsewhere = "2001:db8::1", "2001:db8::2", "2001:db8:1::1"
+    deprecated = frozenset({old, elsewhere})
+    assert hosts(Interface("eth0", (old, new, elsewhere), deprecated=deprecated)) == [new, elsewhere]
+
+
 @pytest.mark.row("DST-01")
 def test_families_take_turns() -> None:
     v4 = tuple(f"192.0.2.{n}" for n in range(1, 6))
@@ -59,6 +85,17 @@ def test_filters() -> None:
     assert hosts(ETH0, ip_filter=lambda host: host == "fe80::1") == ["fe80::1%eth0"]
 
 
+@pytest.mark.row("DST-02")
+def test_a_filter_that_raises_means_no(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(name: str) -> bool:
+        raise RuntimeError("broken")
+
+    assert hosts(LO, ETH0, interface_filter=broken) == []
+    assert "the interface filter raised for eth0" in caplog.text
+    assert hosts(ETH0, ip_filter=broken) == []
+    assert "the IP filter raised for 192.0.2.1" in caplog.text
+
+
 @pytest.mark.row("DST-03")
 def test_families_can_be_left_out() -> None:
     assert hosts(ETH0, use_ipv6=False) == ["192.0.2.1"]
@@ -69,6 +106,7 @@ def test_link_local_addresses_are_not_announced() -> None:
     found = local_addresses([ETH0])
     assert [address.is_announced for address in found] == [True, True, False]
     assert LocalAddress("fe80::1%eth0", False).is_link_local
+    assert {address.interface for address in found} == {"eth0"}
 
 
 def test_an_address_on_two_interfaces_is_used_once() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.virtual_host import VirtualHost, VirtualMulticastSocket
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import DROP, VirtualNetwork
+from webrtc_py.errors import ParseError
 from webrtc_py.ice import mdns_message as message
 from webrtc_py.ice.mdns import AgentNames, LocalNames, new_name
 from webrtc_py.ice.mdns_message import AddressRecord
@@ -343,12 +344,12 @@ def test_the_messages_are_what_another_implementation_reads_and_writes() -> None
     ],
 )
 def test_malformed_messages_are_refused(data: bytes, why: str) -> None:
-    with pytest.raises(message.ParseError, match=why):
+    with pytest.raises(ParseError, match=why):
         message.parse(data)
 
 
 @given(st.binary(max_size=300))
 def test_any_octets_are_a_message_or_an_error(data: bytes) -> None:
     for candidate in (data, bytes(4) + b"\0\2\0\2\0\0\0\0" + data):
-        with contextlib.suppress(message.ParseError):
+        with contextlib.suppress(ParseError):
             message.parse(candidate)

@@ -16,8 +16,9 @@ from .network import Interface
 _SIOCGIFFLAGS = 0x8913
 _IFF_UP = 0x1
 
-# Linux's table of IPv6 addresses, and its flags (linux/if_addr.h): what getifaddrs does not tell.
-_IF_INET6 = "/proc/net/if_inet6"
+# Linux's table of IPv6 addresses, and its flags (linux/if_addr.h): what getifaddrs does not tell. Of the thread's
+# network namespace, as getifaddrs.
+_IF_INET6 = "/proc/thread-self/net/if_inet6"
 _TEMPORARY = 0x01
 _DUPLICATE = 0x08
 _DEPRECATED = 0x20
