@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tests.interop.coturn import PASSWORD, USERNAME
 from webrtc_py.errors import ConnectionFailedError
@@ -20,6 +20,7 @@ _GREETING_INTERVAL = 0.1
 class Cell:
     name: str
     agent: Agent
+    remote_complete: asyncio.Event = field(default_factory=asyncio.Event)
     connecting: asyncio.Task[None] | None = None
 
 
@@ -65,8 +66,12 @@ class Agents(Service):
 
     def candidate(self, cell: str, candidate: str | None) -> None:
         """One of the peer's."""
-        if cell in self._cells:
-            self._cells[cell].agent.add_remote_candidate(None if candidate is None else unmarshal_candidate(candidate))
+        if cell not in self._cells:
+            return
+        one = self._cells[cell]
+        one.agent.add_remote_candidate(None if candidate is None else unmarshal_candidate(candidate))
+        if candidate is None:
+            one.remote_complete.set()
 
     async def end(self, cell: str) -> None:
         one = self._cells.pop(cell)
@@ -90,6 +95,9 @@ class Agents(Service):
         greeting = asyncio.create_task(self._greet(conn))
         try:
             await conn.recv()
+            # A check may be faster than the server that tells of the same address by another name.
+            await agent.gathering_complete()
+            await cell.remote_complete.wait()
             pair = agent.get_selected_candidate_pair()
             types = pair and [one.type for one in pair]
             self.tell("ended", cell=cell.name, seconds=seconds, types=types, reason=agent.failure)

@@ -149,6 +149,15 @@ class Router(Site):
             namespace.run(f"ip addr add {ipv6_prefix}::1/64 dev {LAN} nodad")
             namespace.nft(STATEFUL_IPV6)
         namespace.run(f"ip link set {LAN} up")
+        self._take_turns(WAN)
+
+    def _take_turns(self, interface: str) -> None:
+        """One processor forwards for all, so that packets which meet in this router pass it one after the other.
+
+        Else a mapping may be made twice at once, and Linux then gives one of the two packets an odd source port.
+        """
+        chooser = f"/sys/class/net/{interface}/queues/rx-0/rps_cpus"
+        self.namespace.run(f"test ! -e {chooser} || echo 1 > {chooser}")
 
     def set_nat(self, nat: NAT) -> None:
         """Translate so from now on; what is mapped already stays so."""
@@ -171,6 +180,7 @@ class Router(Site):
         port = f"port{number}"
         connect(self.namespace, port, namespace, "eth0")
         self.namespace.run(f"ip link set {port} master {LAN} up")
+        self._take_turns(port)
         if isolated:
             self.namespace.run(f"bridge link set dev {port} isolated on")
         script = [f"ip addr add {self._lan}.{number}/24 dev eth0", "ip link set eth0 up"]

@@ -113,6 +113,33 @@ def test_full_cone_lets_strangers_in_and_answers_from_the_same_port(tmp_path: Pa
     run(NAT(NATKind.FULL_CONE), tmp_path, test)
 
 
+def test_packets_that_meet_in_a_router_keep_their_ports(tmp_path: Path) -> None:
+    """Both ends of a new path send at once, as ICE's checks do: each is seen from the port that the server saw."""
+
+    async def main() -> None:
+        with Lab() as lab:
+            async with contextlib.AsyncExitStack() as stack:
+                homes = [lab.router(f"home-{i}", f"203.0.113.{i}", NATKind.FULL_CONE) for i in (1, 2)]
+                places = [*(home.host("host" + home.address) for home in homes), lab.public("server", ONE[0]).namespace]
+                *ends, server = [
+                    await stack.enter_async_context(Remote.start("tests.netns.sockets", place, tmp_path))
+                    for place in places
+                ]
+                await server.call("open", host=ONE[0], port=ONE[1])
+                for _ in range(100):
+                    sockets, outside = [], []
+                    for end in ends:
+                        sockets.append(await end.call("open", host="192.168.1.2"))
+                        await end.call("send", socket=sockets[-1], to=ONE, text="who am I")
+                        outside.append((await server.call("receive", socket=ONE, timeout=SILENCE))[1])
+                    for end, socket, to in zip(ends, sockets, outside[::-1], strict=True):
+                        end.post("send", socket=socket, to=to, text="hello")
+                    met = [end.call("receive", socket=sockets[i], timeout=SILENCE) for i, end in enumerate(ends)]
+                    assert await asyncio.gather(*met) == [["hello", outside[1]], ["hello", outside[0]]]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("hairpin", [True, False])
 def test_hairpinning(hairpin: bool, tmp_path: Path) -> None:
     async def test(lab: Setting) -> None:
@@ -194,7 +221,7 @@ def test_firewalls(firewall: Firewall, passing: set[str], tmp_path: Path) -> Non
     run(NAT(NATKind.PORT_RESTRICTED), tmp_path, test)
 
 
-def test_a_cable_that_is_pulled_and_another_address(tmp_path: Path) -> None:
+def test_a_cable_that_is_pulled_and_plugged_in_again(tmp_path: Path) -> None:
     async def test(lab: Setting) -> None:
         socket = await lab.inside.call("open", host="192.168.1.2")
         outside = await lab.outside_of(socket, ONE)
@@ -202,7 +229,8 @@ def test_a_cable_that_is_pulled_and_another_address(tmp_path: Path) -> None:
         lab.router.cable.pull()
         assert not await lab.outside_of(socket, ONE)
         lab.router.cable.plug_in()
-        assert await lab.outside_of(socket, ONE) == outside
+        # The kernel may take a second to notice.
+        assert outside in [await lab.outside_of(socket, ONE) for _ in range(8)]
 
     run(NAT(NATKind.PORT_RESTRICTED), tmp_path, test)
 

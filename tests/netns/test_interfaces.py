@@ -1,0 +1,131 @@
+"""What the system tells of its interfaces, and multicast on them, in a namespace where both can be played with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from webrtc_py.ice.addresses import local_addresses
+from webrtc_py.ice.mdns import AgentNames
+from webrtc_py.runtime import network_watch
+from webrtc_py.runtime.interfaces import system_interfaces
+from webrtc_py.runtime.system_network import SystemNetwork
+
+from .inside import run_inside
+from .namespaces import Namespace
+
+pytestmark = [pytest.mark.netns, pytest.mark.realtime, pytest.mark.needs("netns")]
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    one = Namespace("interfaces")
+    try:
+        one.run("ip link add eth0 type veth peer name far; ip link set far up; ip link set eth0 up")
+        yield one
+    finally:
+        one.delete()
+
+
+async def within(seconds: float, changed: asyncio.Event) -> None:
+    await asyncio.wait_for(changed.wait(), seconds)
+    changed.clear()
+
+
+@pytest.mark.row("ICE-52")
+@pytest.mark.parametrize("is_polled", [False, True])
+def test_changes_are_noticed(namespace: Namespace, monkeypatch: pytest.MonkeyPatch, is_polled: bool) -> None:
+    if is_polled:
+        monkeypatch.setattr(network_watch, "_open_netlink", lambda: None)
+
+    async def main() -> None:
+        network, changed = SystemNetwork(), asyncio.Event()
+        watch = network.watch(changed.set, 0.1)
+        run = namespace.run
+        for script, expected in (
+            ("ip addr add 198.51.100.1/24 dev eth0", {"198.51.100.1"}),
+            ("ip addr add 2001:db8::1/64 dev eth0 nodad", {"198.51.100.1", "2001:db8::1"}),
+            ("ip addr del 198.51.100.1/24 dev eth0", {"2001:db8::1"}),
+            ("ip link set eth0 down", set()),
+        ):
+            await asyncio.to_thread(run, script)
+            await within(2, changed)
+            found = [one for one in network.interfaces() if one.name == "eth0"]
+            assert {host for one in found for host in one.addresses} == expected
+        watch.close()
+
+    run_inside(namespace, main)
+
+
+def test_what_changes_nothing_is_no_change(namespace: Namespace) -> None:
+    async def main() -> None:
+        changed = asyncio.Event()
+        watch = SystemNetwork().watch(changed.set, 0.1)
+        await asyncio.to_thread(namespace.run, "ip addr add 2001:db8::1/64 dev eth0 nodad")
+        await within(2, changed)
+        # As a router's advertisement does, again and again.
+        await asyncio.to_thread(
+            namespace.run,
+            "for i in 1 2 3; do ip addr change 2001:db8::1/64 dev eth0 valid_lft 60$i preferred_lft 60$i; done",
+        )
+        await asyncio.sleep(0.5)
+        assert not changed.is_set()
+        watch.close()
+
+    run_inside(namespace, main)
+
+
+@pytest.mark.row("ICE-08")
+def test_temporary_and_deprecated_addresses_are_known(namespace: Namespace) -> None:
+    namespace.run(
+        """
+        ip addr add 2001:db8::1/64 dev eth0 nodad
+        ip addr add 2001:db8:0:1:211:22ff:fe33:4455/64 dev eth0 nodad
+        ip addr add 2001:db8:0:1::99/64 dev eth0 nodad preferred_lft 0
+        ip addr add 2001:db8:0:1::7/64 dev eth0 nodad
+        sysctl -qw net.ipv6.conf.eth0.use_tempaddr=2 net.ipv6.conf.eth0.dad_transmits=0
+        ip addr add 2001:db8:0:2:211:22ff:fe33:4455/64 dev eth0 nodad mngtmpaddr
+        """
+    )
+
+    async def main() -> None:
+        [interface] = [one for one in system_interfaces() if one.name == "eth0"]
+        [temporary] = interface.temporary
+        assert temporary.startswith("2001:db8:0:2:")
+        assert interface.deprecated == {"2001:db8:0:1::99"}
+        used = {address.host for address in local_addresses([interface])}
+        assert used == {"2001:db8::1", "2001:db8:0:1::7", temporary}
+
+    run_inside(namespace, main)
+
+
+@pytest.mark.row("ICE-08")
+def test_an_address_that_another_host_has_is_left_out(namespace: Namespace) -> None:
+    namespace.run("sysctl -qw net.ipv6.conf.eth0.accept_dad=1; ip addr add 2001:db8::1/64 dev eth0")
+
+    async def main() -> None:
+        hosts = {host for one in system_interfaces() for host in one.addresses}
+        assert "2001:db8::1" not in hosts, "it is tentative"
+
+    run_inside(namespace, main)
+
+
+@pytest.mark.row("MDN-01", "MDN-02")
+@pytest.mark.parametrize(
+    "script", ["", "ip addr add 198.51.100.1/24 dev eth0", "ip addr add 2001:db8::1/64 dev eth0 nodad"]
+)
+def test_names_are_resolved_over_real_multicast(
+    namespace: Namespace, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    namespace.run(script or "true")
+
+    async def main() -> None:
+        asking, answering = AgentNames(None), AgentNames(SystemNetwork())
+        name = await answering.name_of("198.51.100.1")
+        assert await asking.resolve(name, 5.0) == "198.51.100.1"
+        await answering.close()
+        await asking.close()
+
+    run_inside(namespace, main)
