@@ -124,14 +124,19 @@ class Agent:
     def explain(self) -> str:
         """Why the connection is in the state it is in: a few lines for people. Credentials are not in it."""
         now = self._shared.loop.time()
-        lines = []
-        if self._previous is not None and self.is_restarting:
-            previous, newest = self._previous.core, self._newest.core
-            lines.append(
-                f"A restart is in progress: {previous.local_ufrag} carries the data until {newest.local_ufrag} has a path."
-            )
-            lines += explain(self._previous.situation(now))
-        return "\n".join(lines + explain(self._newest.situation(now)))
+        in_use, newest = self._in_use, self._newest
+        if in_use is newest:
+            return "\n".join(explain(newest.situation(now)))
+        old, new = in_use.core.local_ufrag, newest.core.local_ufrag
+        has_path = in_use.core.path is not None
+        meanwhile = f"{old} carries the data until {new} has" if has_path else f"{old} has lost its path, {new} has not"
+        return "\n".join(
+            [
+                f"A restart is in progress: {meanwhile} found one.",
+                *explain(in_use.situation(now)),
+                *explain(newest.situation(now)),
+            ]
+        )
 
     @property
     def failure(self) -> str:
@@ -269,7 +274,7 @@ class Agent:
             raise InvalidStateError("no restart waits for the peer's credentials")
         with self._shared.step:
             self._retire(dropped)
-            logger.info("ICE %s goes on: the restart was cancelled", self._newest.core.local_ufrag)
+            self._newest.core.trace.tell(self._shared.loop.time(), "goes on: the restart was cancelled")
             self._set_gathering_state(self._newest.gathering_state)
             self._update_state("the restart was cancelled")
 
@@ -410,7 +415,8 @@ class Agent:
         if generation is not self._in_use:
             return
         if generation is not self._generations[0] and self._lingering is None:
-            logger.info("ICE %s takes over from %s", generation.core.local_ufrag, self._generations[0].core.local_ufrag)
+            now, replaced = self._shared.loop.time(), self._generations[0].core.local_ufrag
+            generation.core.trace.tell(now, "takes over from %s", replaced)
             self._lingering = self._shared.loop.call_later(_LINGER, self._end_lingering)
         for listener in list(self._listeners):
             listener.selected_pair_changed(pair)

@@ -24,7 +24,7 @@ from .explain import why_no_path
 from .liveness import liveness
 from .options import CONSENT_TIMEOUT, AgentTimings
 from .pair import Address, CandidatePair
-from .pairing import Pairing
+from .pairing import LocalCandidate, Pairing
 from .selection import Nomination, accepts_nomination
 from .trace import Trace
 from .transaction import (
@@ -138,6 +138,8 @@ class Core:
         """
         named = self.selected and self.selected.local
         added = self._pairing.add_local(candidate, base_id, address, pair=self.selected is None)
+        if added:
+            self.trace(now, "finds %s", candidate)
         if self.selected is not None and self.selected.local is not named:
             self._events.append(SelectedPairChanged(self.selected))
         self._settle(now)
@@ -238,6 +240,11 @@ class Core:
     def pairs(self) -> list[CandidatePair]:
         """All pairs, with their statistics."""
         return list(self._checklist.paths.values())
+
+    @property
+    def locals(self) -> list[LocalCandidate]:
+        """Our candidates with the addresses behind their names."""
+        return list(self._pairing.locals)
 
     @property
     def local_candidates(self) -> list[Candidate]:
@@ -414,7 +421,7 @@ class Core:
         pair = transaction.pair
         pair.responses_received += 1
         pair.last_response_received = now
-        self._pairing.prove(pair)
+        self._pairing.prove(pair, has_answered=True)
         pair.consent_expires = now + CONSENT_TIMEOUT
         round_trip_time = transaction.round_trip_time(now)
         if round_trip_time is not None:

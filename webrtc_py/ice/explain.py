@@ -20,6 +20,7 @@ from .server_codes import meaning_of
 
 _RELAY = CandidateType.RELAY
 _FOUND = (ICETransportState.CONNECTED, ICETransportState.COMPLETED, ICETransportState.DISCONNECTED)
+_MAX_REMEMBERED = 100
 _MAX_SERVERS = 5
 _MAX_NAMES = 3
 
@@ -33,44 +34,53 @@ class ServerProblem:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """How far the gathering is."""
+@dataclass(slots=True)
+class History:
+    """What a generation remembers for no other purpose than to tell of it. Times are the loop's seconds."""
 
-    state: ICEGathererState = ICEGathererState.NEW
-    types: Collection[CandidateType] = ()
-    """What is wanted."""
+    since: float = 0.0
+    """When the state was entered."""
+    reason: str = ""
+    """What its change came with."""
+    started: float | None = None
+    role_changes: int = 0
     addresses: int = 0
-    """How many local addresses there are to gather on, after all filters."""
-    problems: Sequence[ServerProblem] = ()
+    """How many local addresses there were to gather on, after all filters."""
+    problems: Counter[ServerProblem] = field(default_factory=Counter)
+    unresolved: list[str] = field(default_factory=list)
+    """Names of the peer's that could not be resolved."""
+
+    def server_failed(self, problem: ServerProblem) -> None:
+        if problem in self.problems or len(self.problems) < _MAX_REMEMBERED:
+            self.problems[problem] += 1
+
+    def name_failed(self, name: str) -> None:
+        if name not in self.unresolved and len(self.unresolved) < _MAX_REMEMBERED:
+            self.unresolved.append(name)
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """One generation at one moment. Times are the loop's seconds, None for what has not been."""
+    """One generation at one moment."""
 
     now: float
     name: str
     """Our user fragment, by which log lines name the generation too."""
+    history: History = field(default_factory=History)
     state: ICETransportState = ICETransportState.NEW
-    since: float = 0.0
-    reason: str = ""
-    """What the last change of state came with."""
     controlling: bool = False
-    started: float | None = None
     remote_name: str | None = None
-    gathered: Gathered = Gathered()
+    gathering_state: ICEGathererState = ICEGathererState.NEW
+    candidate_types: Collection[CandidateType] = ()
+    """What is to be gathered."""
     local: Sequence[LocalCandidate] = ()
     remote: Sequence[Candidate] = ()
     remote_ended: bool = False
     looking_up: int = 0
     """Names of the peer's that are being resolved."""
-    unresolved: Sequence[str] = ()
-    """Those that could not be."""
     pairs: Sequence[CandidatePair] = ()
     selected: CandidatePair | None = None
     dropped: Dropped = field(default_factory=Dropped)
-    role_changes: int = 0
 
 
 def explain(situation: Situation) -> list[str]:
@@ -87,8 +97,9 @@ def explain(situation: Situation) -> list[str]:
         lines += _search(s)
     if s.state is ICETransportState.FAILED:
         lines.append("Nothing more is tried: only a restart can connect again.")
-    if s.role_changes:
-        times = "once" if s.role_changes == 1 else f"{s.role_changes} times"
+    changes = s.history.role_changes
+    if changes:
+        times = "once" if changes == 1 else f"{changes} times"
         lines.append(f"The role changed {times}, because both ends claimed the same.")
     if s.state is not ICETransportState.COMPLETED or s.selected is None:
         lines += _gathering_problems(s)
@@ -96,17 +107,19 @@ def explain(situation: Situation) -> list[str]:
 
 
 def _headline(s: Situation) -> str:
-    role = "" if s.started is None else f", {'controlling' if s.controlling else 'controlled'}"
+    role = "" if s.history.started is None else f", {'controlling' if s.controlling else 'controlled'}"
     peer = f"; the peer is {s.remote_name}" if s.remote_name is not None else ""
-    reason = f": {s.reason}" if s.reason and s.state not in (ICETransportState.CHECKING, *_FOUND[:2]) else ""
-    return f"ICE {s.name} is {s.state}, for {_duration(s.now - s.since)}{role}{peer}{reason}."
+    reason = (
+        f": {s.history.reason}" if s.history.reason and s.state not in (ICETransportState.CHECKING, *_FOUND[:2]) else ""
+    )
+    return f"ICE {s.name} is {s.state}, for {_duration(s.now - s.history.since)}{role}{peer}{reason}."
 
 
 # Before the checks
 
 
 def _what_is_missing(s: Situation) -> Iterator[str]:
-    if s.gathered.state is ICEGathererState.NEW:
+    if s.gathering_state is ICEGathererState.NEW:
         yield "It has not been told to gather candidates."
     if s.remote_name is None:
         yield "It does not know the peer's user fragment and password, so it can check nothing."
@@ -131,9 +144,9 @@ def _search(s: Situation) -> Iterator[str]:
             yield f"{sent} went out in {_duration(s.now - min(asked))}, {_to_whom(s.pairs)}."
     if hint:
         yield hint
-    if not s.remote and s.started is not None:
+    if not s.remote and s.history.started is not None:
         yield from _no_remote_candidates(s)
-    if not s.local and s.gathered.state is not ICEGathererState.NEW:
+    if not s.local and s.gathering_state is not ICEGathererState.NEW:
         yield _no_local_candidates(s)
     yield from _strangers(s.dropped)
     if s.dropped.from_elsewhere:
@@ -146,27 +159,27 @@ def _search(s: Situation) -> Iterator[str]:
 
 
 def _no_remote_candidates(s: Situation) -> Iterator[str]:
-    assert s.started is not None
+    assert s.history.started is not None
     if s.remote_ended:
         yield "The peer said that it has no candidates."
-    elif not s.dropped.candidates and not s.looking_up and not s.unresolved:
+    elif not s.dropped.candidates and not s.looking_up and not s.history.unresolved:
         yield (
-            f"For {_duration(s.now - s.started)} none has been given to add_remote_candidate: "
+            f"For {_duration(s.now - s.history.started)} none has been given to add_remote_candidate: "
             "the peer has sent none, or signalling has lost them."
         )
 
 
 def _no_local_candidates(s: Situation) -> str:
-    if s.gathered.state is ICEGathererState.GATHERING:
+    if s.gathering_state is ICEGathererState.GATHERING:
         return "Local candidates are still being gathered."
-    if not s.gathered.addresses:
+    if not s.history.addresses:
         return (
             "No interface has an address that may be used: none is up, or filters and network types leave none. "
             "Loopback is left out unless it is asked for."
         )
-    if set(s.gathered.types) == {_RELAY} and not s.gathered.problems:
+    if set(s.candidate_types) == {_RELAY} and not s.history.problems:
         return "Only relays are allowed, and no TURN server is configured."
-    if set(s.gathered.types) == {_RELAY}:
+    if set(s.candidate_types) == {_RELAY}:
         return "Only relays are allowed, and no TURN server gave one."
     return "No socket could be opened on any address, and no server gave a candidate."
 
@@ -289,16 +302,16 @@ def describe(candidate: Candidate, host: str = "") -> str:
 
 
 def _gathering_problems(s: Situation) -> Iterator[str]:
-    problems = Counter(s.gathered.problems)
+    problems = s.history.problems
     for problem, _ in problems.most_common(_MAX_SERVERS):
         yield f"{problem.url} gave no candidate: {meaning_of(problem.error_code, problem.reason)}."
     if len(problems) > _MAX_SERVERS:
         yield f"{len(problems) - _MAX_SERVERS} more such problems with servers are not listed."
     if s.looking_up:
         yield f"{_capital(count(s.looking_up, '.local name'))} of the peer's is being looked up."
-    if s.unresolved:
-        names = ", ".join(s.unresolved[:_MAX_NAMES])
-        more = f" and {len(s.unresolved) - _MAX_NAMES} more" if len(s.unresolved) > _MAX_NAMES else ""
+    if s.history.unresolved:
+        names = ", ".join(s.history.unresolved[:_MAX_NAMES])
+        more = f" and {len(s.history.unresolved) - _MAX_NAMES} more" if len(s.history.unresolved) > _MAX_NAMES else ""
         yield f"{names}{more} could not be resolved: the peer is on another network, or multicast does not pass."
     if s.dropped.ignored:
         yield f"{_capital(_ignored(s.dropped))}."

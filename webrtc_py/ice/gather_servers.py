@@ -183,7 +183,6 @@ class ServerGathering:
     def _fail(self, url: ServerURL, base: Base | None, error_code: int, reason: str) -> None:
         may_show = base is not None and CandidateType.HOST in self._plan.candidate_types
         address = base.socket.local_address if base is not None and may_show else None
-        logger.info("ICE %s: %s gave no candidate: %d %s", self._plan.ufrag, url, error_code, reason)
         self._host.gathering_failed(GatheringError(url, address, error_code, reason))
 
 
