@@ -125,6 +125,30 @@ def test_a_deadline_that_moves_away_all_the_time_seldom_moves_the_timer() -> Non
     run(main())
 
 
+def test_far_deadlines_of_many_engines_are_met_together_and_near_ones_at_once() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        fired: list[float] = []
+        drivers: list[Driver[float, str]] = []
+        deadlines = [0.5, 0.999, *(1.801 + 0.001 * i for i in range(40))]
+        for deadline in deadlines:
+            engine = Ticker(start - 1 + deadline)
+            engine.ticks = 2
+            driver: Driver[float, str] = Driver(engine, fired.append, lambda event: None)
+            driver.flush(start)
+            drivers.append(driver)
+        await asyncio.sleep(1.9)
+        assert fired[:2] == [start + 0.5, start + 0.999]
+        assert len(set(fired[2:])) <= 3
+        for deadline, at in zip(deadlines[2:], fired[2:], strict=True):
+            assert 0 <= at - start - deadline < 0.0201
+        for driver in drivers:
+            driver.close()
+
+    run(main())
+
+
 def test_flush_from_inside_an_event_is_done_in_the_same_flush() -> None:
     async def main() -> None:
         now = asyncio.get_running_loop().time()

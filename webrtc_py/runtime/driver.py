@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
@@ -11,6 +12,10 @@ from .shared import Shared
 # How early a timer may fire for nothing, and how seldom it is put off instead: an idle process should sleep through,
 # and a busy one not move a timer with each packet.
 _TOO_EARLY = 0.25
+# A deadline that is far is met at a full tick of the clock: the timers of a thousand idle connections then wake the
+# process a few times a second and not a thousand times, and waking costs as much as what is then done.
+_FAR = 1.0
+_TICK = 0.02
 
 Datagram = TypeVar("Datagram", covariant=True)
 Happening = TypeVar("Happening", covariant=True)
@@ -114,6 +119,8 @@ class Driver(Generic[D, E]):
                 self._may_put_off = now + _TOO_EARLY
             self._timer.cancel()
         self._timer_due = due
+        if due > now + _FAR:
+            due = math.ceil(due / _TICK) * _TICK
         self._timer = self._shared.loop.call_at(due, self._on_timer)
 
     def _on_timer(self) -> None:
