@@ -278,7 +278,7 @@ def test_policy_relay_opens_no_host_socket_and_tells_no_other_address() -> None:
             await gathered.complete()
             [candidate] = gathered.candidates
             assert candidate.type is RELAY
-            assert (candidate.related_address, candidate.related_port) == ("0.0.0.0", 0)
+            assert (candidate.related_address, candidate.related_port) == ("0.0.0.0", 9)
             text = candidate.marshal()
             assert "10.0.0.2" not in text
             assert "198.51.100.1" not in text
@@ -299,7 +299,7 @@ def test_policy_nohost_tells_no_address_of_the_hosts() -> None:
             await gathered.complete()
             [reflexive], [relayed] = gathered.of(SRFLX), gathered.of(RELAY)
             assert gathered.of(HOST) == []
-            assert (reflexive.related_address, reflexive.related_port) == ("0.0.0.0", 0)
+            assert (reflexive.related_address, reflexive.related_port) == ("0.0.0.0", 9)
             assert relayed.related_address == "198.51.100.1"
             assert all("10.0.0.2" not in candidate.marshal() for candidate in gathered.candidates)
             assert all(error.base is None for error in gathered.errors)

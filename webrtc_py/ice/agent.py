@@ -212,8 +212,13 @@ class Agent:
             self._set_gathering_state(ICEGathererState.NEW)
 
     async def gathering_complete(self) -> None:
-        """Wait until all candidates have been found. ConnectionClosedError when the agent is closed before."""
-        await self._wait_for(lambda: self._gathering_state is ICEGathererState.COMPLETE, or_failure=False)
+        """Wait until :attr:`has_gathered`. ConnectionClosedError when the agent is closed before."""
+        await self._wait_for(lambda: self.has_gathered, or_failure=False)
+
+    @property
+    def has_gathered(self) -> bool:
+        """Whether all candidates have been found; with continual gathering, all that were there at the beginning."""
+        return self._newest.has_gathered
 
     # The peer
 
@@ -335,6 +340,14 @@ class Agent:
         is_first = len(self._generations) == 1 and self._newest.core.remote_ufrag is None
         return self._newest if is_first else None
 
+    async def name_of(self, host: str) -> str:
+        """The name that hides a local address. OSError when nobody could resolve it."""
+        return await self._names.name_of(host)
+
+    def forget_name(self, host: str) -> None:
+        """The local address is not ours any more."""
+        self._names.withdraw(host)
+
     async def look_up(self, name: str) -> str | None:
         """The address of a ``.local`` name, or None."""
         return await self._names.resolve(name, self._options.stun_gather_timeout)
@@ -396,6 +409,11 @@ class Agent:
     def gathering_state_changed(self, generation: Generation, state: ICEGathererState) -> None:
         if generation is self._newest:
             self._set_gathering_state(state)
+
+    def first_round_over(self, generation: Generation) -> None:
+        if generation is self._newest:
+            for listener in list(self._listeners):
+                listener.first_round_over()
 
     def _set_gathering_state(self, state: ICEGathererState) -> None:
         if state is self._gathering_state:
@@ -488,6 +506,9 @@ class _Waiter(AgentListener):
         self.changed = asyncio.Event()
 
     def gathering_state_changed(self, state: ICEGathererState) -> None:
+        self.changed.set()
+
+    def first_round_over(self) -> None:
         self.changed.set()
 
     def state_changed(self, state: ICETransportState, reason: str) -> None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from ..errors import InvalidAccessError
 from ..runtime.network import Network
-from ..states import CandidateType, MulticastDNSMode, NetworkType
+from ..states import CandidateType, ContinualGatheringPolicy, MulticastDNSMode, NetworkType
 from .candidate import TCP_PRIORITY_OFFSET
 from .mdns import is_usable_name
 from .mux import TCPMux, UDPMux
 from .options import AgentTimings
+from .rewrite import AddressRewriteRule
 from .url import ServerURL, parse_url
 
 
@@ -49,6 +50,17 @@ class AgentOptions:
     """
     multicast_dns_host_name: str = ""
     """The name of the first address that is hidden, ``something.local``; the others' are drawn at random."""
+    address_rewrite_rules: Sequence[AddressRewriteRule] = ()
+    """What the peer is told instead of, or beside, addresses of ours."""
+    continual_gathering: ContinualGatheringPolicy | str = ContinualGatheringPolicy.ONCE
+    """``continually`` follows the interfaces: candidates on those that appear trickle, those of vanished ones go.
+
+    There is then never a last candidate: the gathering state stays ``gathering``, and ``on_candidate`` never says None
+    (RFC 8838 section 8 lets none come behind it). ``gathering_complete`` returns when all has been gathered that was
+    there at the beginning.
+    """
+    network_monitor_interval: float = 2.0
+    """Seconds between looks at the interfaces, where the system does not tell of changes by itself."""
     udp_mux: UDPMux | None = None
     """The port to share with other agents, instead of sockets of the agent's own."""
     tcp_mux: TCPMux | None = None
@@ -73,6 +85,12 @@ class AgentOptions:
         for url in self.server_urls:
             if url.is_turn and CandidateType.RELAY in self.candidate_types and not (url.username and url.password):
                 raise InvalidAccessError(f"{url} needs a username and a password")
+        self.continual_gathering = ContinualGatheringPolicy(self.continual_gathering)
+        if not self.network_monitor_interval > 0:
+            raise InvalidAccessError(
+                f"network_monitor_interval is {self.network_monitor_interval!r}; it must be more than 0"
+            )
+        self._check_rules()
         if CandidateType.PRFLX in self.candidate_types:
             raise InvalidAccessError("peer-reflexive candidates are found by checks, and cannot be gathered")
         if bool(self.local_ufrag) != bool(self.local_pwd):
@@ -87,6 +105,17 @@ class AgentOptions:
             low, high = self.port_range
             if not 0 < low <= high < 65536:
                 raise InvalidAccessError(f"port_range is {self.port_range!r}; it must be (low, high) of 1 to 65535")
+
+    def _check_rules(self) -> None:
+        for rule in self.address_rewrite_rules:
+            if rule.as_candidate_type not in self.candidate_types:
+                raise InvalidAccessError(
+                    f"{rule} is for {rule.as_candidate_type} candidates, and candidate_types has none of those"
+                )
+            if rule.as_candidate_type is CandidateType.HOST and (
+                self.multicast_dns_mode is MulticastDNSMode.QUERY_AND_GATHER
+            ):
+                raise InvalidAccessError(f"{rule} tells a host's address, which multicast_dns_mode hides")
 
     @property
     def server_urls(self) -> list[ServerURL]:

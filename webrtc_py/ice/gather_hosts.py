@@ -33,6 +33,8 @@ class HostGathering:
     async def run(self) -> None:
         types, networks = self._plan.candidate_types, self._plan.network_types
         try:
+            if CandidateType.HOST in types and self._plan.hides_hosts:
+                await self._hide()
             if CandidateType.HOST in types or CandidateType.SRFLX in types:
                 for address in self._plan.addresses:
                     if (NetworkType.UDP6 if address.is_ipv6 else NetworkType.UDP4) in networks:
@@ -44,6 +46,17 @@ class HostGathering:
             for address in self._plan.addresses:
                 if (NetworkType.TCP6 if address.is_ipv6 else NetworkType.TCP4) in networks:
                     await self._gather_tcp(address)
+
+    async def _hide(self) -> None:
+        """Give each address a name. One that cannot have any is not told at all."""
+        for address in self._plan.addresses:
+            try:
+                self._maker.names[address.host] = await self._host.name_of(address.host)
+            except OSError as error:
+                logger.info(
+                    "ICE %s: no host candidates, since nobody could resolve their names: %s", self._plan.ufrag, error
+                )
+                return
 
     async def _gather_udp(self, address: LocalAddress) -> None:
         port = await self._port_on(address.host)
@@ -58,6 +71,8 @@ class HostGathering:
         self.bases.append(base)
         if CandidateType.HOST in self._plan.candidate_types:
             self._maker.add(CandidateType.HOST, port.local_address, base)
+        if CandidateType.SRFLX in self._plan.candidate_types:
+            self._maker.add_mapped(base)
 
     async def _gather_tcp(self, address: LocalAddress) -> None:
         """An active candidate, which has no port and opens its connections later, and a passive one of the mux's."""

@@ -6,13 +6,20 @@ import asyncio
 import base64
 import contextlib
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, Protocol
 
 from ..runtime.driver import Driver
-from ..runtime.network import DatagramSocket, Network
+from ..runtime.network import DatagramSocket, Network, Watch
 from ..runtime.shared import Shared
-from ..states import CandidateType, ICEGathererState, ICETransportState, NetworkType
+from ..states import (
+    CandidateType,
+    ContinualGatheringPolicy,
+    ICEGathererState,
+    ICETransportState,
+    MulticastDNSMode,
+    NetworkType,
+)
 from ..train import Train
 from .addresses import LocalAddress, local_addresses
 from .agent_options import AgentOptions
@@ -21,7 +28,7 @@ from .candidate import Candidate, format_address
 from .core import Core
 from .data_path import DataPath, Inbox
 from .events import Happening, Outgoing, PathProved, PermissionNeeded, RoleChanged, SelectedPairChanged, StateChanged
-from .explain import History, ServerProblem, Situation
+from .explain import History, ServerProblem, Situation, count
 from .gather import Gathering
 from .gather_plan import Base, GatheringError, GatherPlan
 from .pair import Address, CandidatePair
@@ -57,6 +64,10 @@ class Owner(Protocol):
     async def look_up(self, name: str) -> str | None:
         """The address of a ``.local`` name, or None."""
 
+    async def name_of(self, host: str) -> str: ...
+
+    def forget_name(self, host: str) -> None: ...
+
     def candidate_found(self, generation: Generation, candidate: Candidate | None) -> None: ...
 
     def candidate_removed(self, generation: Generation, candidate: Candidate) -> None: ...
@@ -64,6 +75,9 @@ class Owner(Protocol):
     def gathering_failed(self, error: GatheringError) -> None: ...
 
     def gathering_state_changed(self, generation: Generation, state: ICEGathererState) -> None: ...
+
+    def first_round_over(self, generation: Generation) -> None:
+        """All that was there has been gathered."""
 
     def state_changed(self, generation: Generation, state: ICETransportState, reason: str) -> None: ...
 
@@ -90,6 +104,9 @@ class Generation:
         self._last_base_id = 0
         self._queries = BindingQueries(shared)
         self._gathering: Gathering | None = None
+        self._watch: Watch | None = None
+        self.has_gathered = False
+        """Whether all that was there at the beginning has been gathered."""
         self._binding_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._lookups = 0
@@ -147,16 +164,12 @@ class Generation:
         for mux in (options.udp_mux, options.tcp_mux):
             if mux is not None:
                 mux.check(self.core.local_ufrag)
-        addresses = local_addresses(
-            self._network.interfaces(),
-            use_ipv4=NetworkType.UDP4 in networks or NetworkType.TCP4 in networks,
-            use_ipv6=NetworkType.UDP6 in networks or NetworkType.TCP6 in networks,
-            include_loopback=options.include_loopback,
-            interface_filter=options.interface_filter,
-            ip_filter=options.ip_filter,
-        )
+        changed = asyncio.Event()
+        is_continual = options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY
+        if is_continual:
+            self._watch = self._network.watch(changed.set, options.network_monitor_interval)
         plan = GatherPlan(
-            addresses=addresses,
+            addresses=self._find_addresses(),
             urls=list(dict.fromkeys(options.server_urls)),
             candidate_types=frozenset(CandidateType(one) for one in options.candidate_types),
             ufrag=self.core.local_ufrag,
@@ -169,27 +182,56 @@ class Generation:
             tcp_mux=options.tcp_mux,
             active_tcp=options.active_tcp,
             tcp_priority_offset=options.tcp_priority_offset,
+            rules=options.address_rewrite_rules,
+            hides_hosts=self._hides_hosts,
         )
         self._gathering = Gathering(plan, self, self._network, self._queries, self._shared)
         self.history.addresses = len(plan.addresses)
         asked = ", ".join(map(str, plan.urls)) or "no server"
         now = self._shared.loop.time()
         self.core.trace(
-            now, "gathers %s on %d addresses, asks %s", ", ".join(options.candidate_types), len(plan.addresses), asked
+            now,
+            "gathers %s on %s, asks %s",
+            ", ".join(options.candidate_types),
+            count(len(plan.addresses), "address"),
+            asked,
         )
         self._set_gathering_state(ICEGathererState.GATHERING)
         self._start_task(self._gather(self._gathering), "gather")
+        if is_continual:
+            self._start_task(self._gathering.follow(changed, self._find_addresses), "follow the interfaces")
         self._binding_timer = self._shared.loop.call_later(_BINDING_KEEPALIVE_INTERVAL, self._keep_bindings)
 
     async def _gather(self, gathering: Gathering) -> None:
         await gathering.run()
         now = self._shared.loop.time()
         with self._shared.step:
-            self.core.trace(now, "has gathered %d candidates", len(self.core.locals))
-            self.core.local_gathering_done(now)
-            self._set_gathering_state(ICEGathererState.COMPLETE)
-            self._owner.candidate_found(self, None)
+            self.core.trace(now, "has gathered %s", count(len(self.core.locals), "candidate"))
+            self.has_gathered = True
+            if self._watch is None:
+                self.core.local_gathering_done(now)
+                self._set_gathering_state(ICEGathererState.COMPLETE)
+                self._owner.candidate_found(self, None)
+            self._owner.first_round_over(self)
             self._driver.flush(now)
+
+    @property
+    def _hides_hosts(self) -> bool:
+        return self._options.multicast_dns_mode is MulticastDNSMode.QUERY_AND_GATHER
+
+    def _find_addresses(self) -> list[LocalAddress]:
+        options = self._options
+        networks = frozenset(NetworkType(one) for one in options.network_types)
+        found = local_addresses(
+            self._network.interfaces(),
+            use_ipv4=NetworkType.UDP4 in networks or NetworkType.TCP4 in networks,
+            use_ipv6=NetworkType.UDP6 in networks or NetworkType.TCP6 in networks,
+            include_loopback=options.include_loopback,
+            interface_filter=options.interface_filter,
+            ip_filter=options.ip_filter,
+        )
+        # A link-local address has no name to hide behind.
+        return [address for address in found if address.is_announced] if self._hides_hosts else found
 
     def _set_gathering_state(self, state: ICEGathererState) -> None:
         self.gathering_state = state
@@ -207,12 +249,26 @@ class Generation:
         socket.set_receiver(self.data.receiver_for(base.id))
         return base
 
-    def add_candidate(self, candidate: Candidate, base: Base) -> None:
+    def bases(self) -> Collection[Base]:
+        """What there is to send from."""
+        return self._bases.values()
+
+    async def name_of(self, host: str) -> str:
+        """The name that hides a local address. OSError when nobody could resolve it."""
+        return await self._owner.name_of(host)
+
+    def forget_name(self, host: str) -> None:
+        """The local address is not ours any more."""
+        self._owner.forget_name(host)
+
+    def add_candidate(self, candidate: Candidate, base: Base, address: str | None) -> None:
         """Gathering has found a candidate. The peer is told before it is checked (RFC 8838 section 10)."""
+        if base.id not in self._bases:
+            return  # an answer that came when its socket had gone
         now = self._shared.loop.time()
         with self._shared.step:
-            if self.core.add_local_candidate(candidate, base.id, now):
-                if base.address is None or base.address.is_announced:
+            if self.core.add_local_candidate(candidate, base.id, now, address):
+                if base.is_announced:
                     self._owner.candidate_found(self, candidate)
                 self._driver.flush(now)
 
@@ -235,7 +291,18 @@ class Generation:
         if self._bases.pop(base.id, None) is not None:
             self.core.trace.tell(now, "%s: %s", format_address(*base.socket.local_address), reason)
             self.core.base_lost(base.id, now, reason=reason)
+            if base.is_announced:
+                for candidate in base.candidates:
+                    self._owner.candidate_removed(self, candidate)
             self._driver.flush(now)
+
+    def base_gone(self, base: Base, reason: str) -> None:
+        """The address that it sends from is not ours any more."""
+        self.base_lost(base, reason)
+        if isinstance(base.socket, Relay):
+            base.socket.abort()
+        else:
+            base.socket.close()
 
     def permission_refused(self, relay: Relay, host: str, reason: str) -> None:
         """A TURN server lets nothing through to this host."""
@@ -324,8 +391,10 @@ class Generation:
 
     def _on_happening(self, event: Happening) -> None:
         if isinstance(event, StateChanged):
+            if (self.state, event.state) != (ICETransportState.CONNECTED, ICETransportState.COMPLETED):
+                self.history.since = self._shared.loop.time()
+            self.history.reason = event.reason
             self.state = event.state
-            self.history.since, self.history.reason = self._shared.loop.time(), event.reason
             self._owner.state_changed(self, event.state, event.reason)
         elif isinstance(event, RoleChanged):
             self.history.role_changes += 1
@@ -352,6 +421,8 @@ class Generation:
         self.core.close()
         self._driver.flush(now)
         self._driver.close()
+        if self._watch is not None:
+            self._watch.close()
         if self._binding_timer is not None:
             self._binding_timer.cancel()
         self.data.close()

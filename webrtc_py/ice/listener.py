@@ -22,6 +22,9 @@ class AgentListener:
 
     def gathering_state_changed(self, state: ICEGathererState) -> None: ...
 
+    def first_round_over(self) -> None:
+        """All that was there has been gathered; with continual gathering, more may come."""
+
     def state_changed(self, state: ICETransportState, reason: str) -> None: ...
 
     def selected_pair_changed(self, pair: CandidatePair) -> None: ...
