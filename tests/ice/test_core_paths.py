@@ -11,19 +11,10 @@ from webrtc_py.states import CandidatePairState, ICETransportState
 ELSEWHERE = ("192.0.2.3", 5000)
 
 
-def proved(hand: Hand) -> list[tuple[int, tuple[str, int]]]:
-    return [(event.base_id, event.address) for event in hand.core.events() if isinstance(event, PathProved)]
-
-
-def test_a_transaction_is_expected_until_it_is_answered() -> None:
-    hand = Hand(controlling=True)
-    hand.core.add_remote_candidate(host(*THERE), hand.now)
-    [request] = hand.requests()
-    id = request[1].transaction_id
-    assert hand.core.expects(id)
-    assert not hand.core.expects(bytes(12))
-    hand.answer(request)
-    assert not hand.core.expects(id)
+def proved(hand: Hand) -> list[tuple[int, tuple[str, int], bool]]:
+    """Each path that has been proved, and whether an answer has."""
+    events = [event for event in hand.core.events() if isinstance(event, PathProved)]
+    return [(event.base_id, event.address, event.has_answered) for event in events]
 
 
 def test_a_message_may_come_parsed() -> None:
@@ -40,7 +31,7 @@ def test_a_path_is_proved_once_by_an_answer() -> None:
     hand.core.add_remote_candidate(host(*THERE), hand.now)
     assert proved(hand) == []
     hand.answer(hand.requests()[0])
-    assert proved(hand) == [(0, THERE)]
+    assert proved(hand) == [(0, THERE, True)]
     hand.ask()
     hand.wait(20)
     for request in hand.requests():
@@ -53,9 +44,11 @@ def test_a_path_is_proved_by_a_check_from_a_signalled_address_and_not_from_anoth
     hand.core.add_remote_candidate(host(*THERE), hand.now)
     hand.ask(THERE)
     hand.ask(ELSEWHERE)
-    assert proved(hand) == [(0, THERE)]
+    assert proved(hand) == [(0, THERE, False)]
     hand.core.add_remote_candidate(host(*ELSEWHERE), hand.now)
-    assert proved(hand) == [(0, ELSEWHERE)]
+    assert proved(hand) == [(0, ELSEWHERE, False)]
+    hand.answer(hand.requests()[0])
+    assert proved(hand) == [(0, THERE, True)]
 
 
 def test_a_lost_path_fails_and_no_other() -> None:

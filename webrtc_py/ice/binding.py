@@ -56,10 +56,6 @@ class BindingQueries:
         finally:
             del self._pending[transaction_id]
 
-    def expects(self, transaction_id: bytes) -> bool:
-        """Whether a response with this transaction id would be an answer to a query."""
-        return transaction_id in self._pending
-
     def receive(self, data: memoryview, source: Address) -> bool:
         """Take a STUN message when it answers a query; whether it did, or pretended to."""
         if not self._pending:

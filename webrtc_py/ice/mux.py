@@ -235,9 +235,7 @@ class _MappedAddresses:
         now = self._shared.loop.time()
         until, answer = self._known.get(server, (0.0, None))
         if answer is None or now >= until:
-            asking = self._queries.ask(
-                lambda request, to: self._endpoint.send(Train.of(request), to), server, timeout
-            )
+            asking = self._queries.ask(lambda request, to: self._endpoint.send(Train.of(request), to), server, timeout)
             answer = self._shared.loop.create_task(asking, name=f"UDP mux: ask {server}")
             self._known = {one: entry for one, entry in self._known.items() if now < entry[0]}
             self._known[server] = now + _MAPPED_ADDRESS_LIFETIME, answer

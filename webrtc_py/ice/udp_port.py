@@ -194,9 +194,10 @@ class UDPPort:
             receiver(train, source, now)
             return
         self.dropped += len(train)
-        if PROTOCOL_OF_FIRST_BYTE[train.data[0]] is Protocol.DTLS and train.segment_size <= _MAX_EARLY_SIZE:
-            # A ClientHello may overtake the check that proves the peer, and would come again only after a second.
-            self._early.extend((source, bytes(datagram)) for datagram in train)
+        for datagram in train:
+            if PROTOCOL_OF_FIRST_BYTE[datagram[0]] is Protocol.DTLS and len(datagram) <= _MAX_EARLY_SIZE:
+                # A ClientHello may overtake the check that proves the peer, and would come again only after a second.
+                self._early.append((source, bytes(datagram)))
 
     def _receive_stun(self, datagram: memoryview, source: Address, now: float) -> None:
         transaction_id, ufrag = peek_transaction(datagram)
