@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -57,6 +58,15 @@ def ice_of(peer: Peer) -> ICETransport:
     return ice
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Look again and again: in virtual time that costs nothing."""
+    for _ in range(2000):
+        await asyncio.sleep(PACE)
+        if condition():
+            return
+    raise TimeoutError
+
+
 class Session:
     """Two connected peers that negotiate perfectly, over signalling that takes a while; the first one is polite."""
 
@@ -103,9 +113,8 @@ class Session:
 
     async def settled(self) -> None:
         async with asyncio.timeout(10):
-            await asyncio.sleep(PACE)
-            while any(peer.pc.signaling_state != "stable" or ice_of(peer).is_restarting for peer in self.peers):
-                await asyncio.sleep(PACE)
+            await until(lambda: all(peer.pc.signaling_state == "stable" for peer in self.peers))
+            await until(lambda: not any(ice_of(peer).is_restarting for peer in self.peers))
 
     def check(self) -> None:
         """Nobody had to complain."""
@@ -153,7 +162,7 @@ class Counter:
     @property
     def longest_gap(self) -> float:
         times = [time for _, time in self.arrived]
-        return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+        return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 class Load:
@@ -181,7 +190,7 @@ class Load:
 def in_session(
     body: Callable[[Session], Awaitable[None]], *, withdraws_offers: bool = False, **configuration: Any
 ) -> None:
-    """``withdraws_offers``: candidates are trickled for offers that the other side never sees."""
+    """``withdraws_offers``: candidates are trickled for descriptions that the other side never sees, or forgot."""
 
     async def main() -> None:
         async with Session(VirtualNetwork(seed=1, delay=DELAY), **configuration) as session:
@@ -253,8 +262,7 @@ def test_ten_restarts_in_a_row(pause: float) -> None:
             else:
                 # The one before has been negotiated, and its checks have only begun.
                 await session.offer_restart(peer)
-                while any(one.pc.signaling_state != "stable" for one in session.peers):
-                    await asyncio.sleep(PACE)
+                await until(lambda: all(one.pc.signaling_state == "stable" for one in session.peers))
             seen.add(credentials(peer.pc.local_description))
         await session.settled()
         await asyncio.sleep(7)
@@ -277,8 +285,7 @@ def test_a_restart_that_is_taken_back_leaves_the_session_whole(by: str, busy: bo
         if busy:
             session.network.set_path(session.one.host, session.other.host, delay=0.1)
             await session.offer_restart(session.one)
-            while pc.signaling_state != "stable":
-                await asyncio.sleep(PACE)
+            await until(lambda: pc.signaling_state == "stable")
         before = description(pc.current_local_description)
         if not busy:
             assert media_of(before).candidates
@@ -697,7 +704,7 @@ def test_restart_ice_in_the_middle_of_an_exchange_is_for_the_next() -> None:
         assert await needed.fired() == 0
         await session.settled()
 
-    in_session(body)
+    in_session(body, withdraws_offers=True)
 
 
 @pytest.mark.row("JSE-07", "WPC-02")

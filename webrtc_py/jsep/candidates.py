@@ -53,6 +53,17 @@ def of_generation(description: RemoteDescription, candidate: TrickledCandidate) 
     return replace(candidate, ufrag=ufrags.pop()) if len(ufrags) == 1 else candidate
 
 
+def is_ambiguous_end(description: RemoteDescription, candidate: TrickledCandidate) -> bool:
+    """Whether it may be the end of the generation before this description's, which comes late.
+
+    Taken for the end of this one, it would shut out all of its candidates. So it must name its generation, or come
+    after a candidate of that.
+    """
+    if candidate.line or candidate.ufrag is not None:
+        return False
+    return not description.candidates_of(sections_for(description, candidate))
+
+
 def sections_for(description: RemoteDescription, candidate: TrickledCandidate) -> frozenset[int]:
     """The indexes of the live sections that it is for; none when its section was rejected.
 

@@ -20,7 +20,7 @@ from ..errors import (
 from ..sdp import SCTP_PORT, Media, Session, Setup, TransportDescription, parse
 from ..states import BundlePolicy, DTLSRole, ICERole, SDPType, SignalingState
 from .answer import answering_role, build_answer
-from .candidates import TrickledCandidate, of_generation, sections_for, with_candidate, with_early
+from .candidates import TrickledCandidate, is_ambiguous_end, of_generation, sections_for, with_candidate, with_early
 from .description import MAX_REMOTE_CANDIDATES, LocalDescription, LocalTransport, RemoteDescription
 from .offer import Author, KnownSection, build_offer
 from .plan import (
@@ -206,6 +206,8 @@ class Negotiation:
                 raise OperationError(f"{MAX_REMOTE_CANDIDATES} candidates came before any description of the peer")
             self.state = replace(state, early=(*state.early, candidate))
             return ()
+        if state.has_generations and is_ambiguous_end(state.remote, candidate):
+            return ()
         candidate = of_generation(state.remote, candidate)
         changed: dict[str, Any] = {}
         sections: frozenset[int] = frozenset()
@@ -316,7 +318,8 @@ class Negotiation:
         if accepted is None:
             return None
         if state.agreement is not None:
-            return replace(state.agreement, remote=accepted)
+            is_restarted = state.agreement.is_restarted or state.agreement.is_restarted_by(accepted)
+            return replace(state.agreement, remote=accepted, is_restarted=is_restarted)
         if ice_role is ICERole.CONTROLLED:
             dtls_role = self._role_in_answer()
         else:

@@ -47,6 +47,8 @@ class Agreement:
     dtls_role: DTLSRole
     """Ours."""
     remote: DataSection
+    is_restarted: bool = False
+    """Whether ICE has been restarted since the first answer."""
 
     def is_restarted_by(self, section: DataSection) -> bool:
         """Whether the peer's credentials in it are new ones (RFC 8839 section 4.4.1.1.1)."""

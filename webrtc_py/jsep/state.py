@@ -28,6 +28,15 @@ class State:
     """The peer's candidates that came before any description of the peer."""
 
     @property
+    def has_generations(self) -> bool:
+        """Whether ICE was ever restarted, or is about to be: candidates may then be of one generation or another."""
+        agreed, offered = self.agreement, self.offered
+        if agreed is None:
+            return False
+        is_offered = offered is not None and agreed.is_restarted_by(offered)
+        return agreed.is_restarted or self.is_restarting or is_offered
+
+    @property
     def local(self) -> LocalDescription | None:
         return self.pending_local or self.current_local
 
