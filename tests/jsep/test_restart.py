@@ -272,7 +272,7 @@ def test_before_there_is_a_description_nothing_is_to_be_replaced() -> None:
 # Lite and renomination
 
 
-@pytest.mark.row("SDP-ICE-07", "ICE-11", "ICE-50")
+@pytest.mark.row("SDP-ICE-07", "ICE-11")
 @pytest.mark.parametrize(
     ("offerers", "answerers", "role"),
     [
