@@ -1,4 +1,4 @@
-"""ICE agents inside a namespace, many at a time, steered from outside: one for each cell of the matrix."""
+"""ICE agents inside a namespace, many at a time, steered from outside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GREETING_INTERVAL = 0.1
 
 
 @dataclass
-class Cell:
+class End:
     name: str
     agent: Agent
     remote_complete: asyncio.Event = field(default_factory=asyncio.Event)
@@ -26,21 +26,21 @@ class Cell:
 
 class Agents(Service):
     def __init__(self) -> None:
-        self._cells: dict[str, Cell] = {}
+        self._ends: dict[str, End] = {}
         self._tls: ssl.SSLContext | None = None
 
     async def open(
         self,
-        cell: str,
+        name: str,
         urls: list[str],
         candidate_types: list[str],
         timings: dict[str, float],
         gather_timeout: float,
-        ca_file: str,
+        ca_file: str | None,
     ) -> tuple[str, str]:
         """Begin to gather. The agent's user fragment and password; its candidates follow as events."""
         servers = [replace(parse_url(url), username=USERNAME, password=PASSWORD) for url in urls]
-        if self._tls is None:
+        if self._tls is None and ca_file is not None:
             self._tls = ssl.create_default_context(cafile=ca_file)
         options = AgentOptions(
             urls=servers,
@@ -50,46 +50,46 @@ class Agents(Service):
             tls_context=self._tls,
         )
         agent = Agent(options)
-        self._cells[cell] = Cell(cell, agent)
+        self._ends[name] = End(name, agent)
 
         def on_candidate(candidate: Candidate | None) -> None:
-            self.tell("candidate", cell=cell, candidate=candidate and candidate.marshal())
+            self.tell("candidate", name=name, candidate=candidate and candidate.marshal())
 
         agent.on_candidate(on_candidate)
         await agent.gather_candidates()
         return agent.get_local_user_credentials()
 
-    def start(self, cell: str, controlling: bool, ufrag: str, pwd: str) -> None:
+    def start(self, name: str, controlling: bool, ufrag: str, pwd: str) -> None:
         """Connect, and tell of the outcome in an event ``ended``."""
-        one = self._cells[cell]
+        one = self._ends[name]
         one.connecting = asyncio.create_task(self._connect(one, controlling, ufrag, pwd))
 
-    def candidate(self, cell: str, candidate: str | None) -> None:
+    def candidate(self, name: str, candidate: str | None) -> None:
         """One of the peer's."""
-        if cell not in self._cells:
+        if name not in self._ends:
             return
-        one = self._cells[cell]
+        one = self._ends[name]
         one.agent.add_remote_candidate(None if candidate is None else unmarshal_candidate(candidate))
         if candidate is None:
             one.remote_complete.set()
 
-    async def end(self, cell: str) -> None:
-        one = self._cells.pop(cell)
+    async def end(self, name: str) -> None:
+        one = self._ends.pop(name)
         if one.connecting is not None:
             one.connecting.cancel()
         await one.agent.close()
 
     async def close(self) -> None:
-        for cell in list(self._cells):
-            await self.end(cell)
+        for name in list(self._ends):
+            await self.end(name)
 
-    async def _connect(self, cell: Cell, controlling: bool, ufrag: str, pwd: str) -> None:
-        agent = cell.agent
+    async def _connect(self, end: End, controlling: bool, ufrag: str, pwd: str) -> None:
+        agent = end.agent
         began = time.monotonic()
         try:
             conn = await (agent.dial if controlling else agent.accept)(ufrag, pwd)
         except ConnectionFailedError as error:
-            self.tell("ended", cell=cell.name, seconds=time.monotonic() - began, types=None, reason=str(error))
+            self._tell_end(end, None, time.monotonic() - began, str(error))
             return
         seconds = time.monotonic() - began
         greeting = asyncio.create_task(self._greet(conn))
@@ -97,16 +97,19 @@ class Agents(Service):
             await conn.recv()
             # A check may be faster than the server that tells of the same address by another name.
             await agent.gathering_complete()
-            await cell.remote_complete.wait()
-            pair = agent.get_selected_candidate_pair()
-            types = pair and [one.type for one in pair]
-            self.tell("ended", cell=cell.name, seconds=seconds, types=types, reason=agent.failure)
+            await end.remote_complete.wait()
+            self._tell_end(end, agent.get_selected_candidate_pair(), seconds, agent.failure)
             await greeting
         finally:
             greeting.cancel()
 
+    def _tell_end(self, end: End, pair: tuple[Candidate, Candidate] | None, seconds: float, reason: str) -> None:
+        types = pair and [one.type for one in pair]
+        addresses = pair and [one.address for one in pair]
+        self.tell("ended", name=end.name, types=types, addresses=addresses, seconds=seconds, reason=reason)
+
     async def _greet(self, conn: Conn) -> None:
-        """Until the cell ends: the peer may not be ready to hear the first."""
+        """Until the end: the peer may not be ready to hear the first."""
         while True:
             conn.send(b"hello")
             await asyncio.sleep(_GREETING_INTERVAL)

@@ -65,23 +65,23 @@ class Remote:
                 await process.wait()
             await reading
 
-    async def call(self, name: str, **arguments: Any) -> Any:
+    async def call(self, method: str, /, **arguments: Any) -> Any:
         """What the program's method returns. RuntimeError when it raised or has ended."""
         assert self._process.stdin is not None
         number = next(self._numbers)
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
-        self._process.stdin.write(json.dumps({"id": number, "call": name, **arguments}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"id": number, "call": method, **arguments}).encode() + b"\n")
         try:
             return await asyncio.wait_for(answer, _CALL_TIMEOUT)
         except TimeoutError:
-            raise RuntimeError(f"{self.label} did not answer {name} {arguments}:\n{self.log_text()}") from None
+            raise RuntimeError(f"{self.label} did not answer {method} {arguments}:\n{self.log_text()}") from None
         finally:
             del self._calls[number]
 
-    def post(self, name: str, **arguments: Any) -> None:
+    def post(self, method: str, /, **arguments: Any) -> None:
         """Call without waiting: what goes wrong stands in the program's log."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"id": 0, "call": name, **arguments}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"id": 0, "call": method, **arguments}).encode() + b"\n")
 
     def log_text(self, *words: str, lines: int = 60) -> str:
         """The last lines that it logged, or the last of those that have one of the words."""
@@ -124,23 +124,23 @@ class Service:
         tasks: set[asyncio.Task[None]] = set()
         async for line in reader:
             message = json.loads(line)
-            number, name = message.pop("id"), message.pop("call")
+            number, method = message.pop("id"), message.pop("call")
             # Plain methods act at once, so that calls have the effects of their order.
-            task = asyncio.create_task(self._answer(number, name, message))
+            task = asyncio.create_task(self._answer(number, method, message))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         for task in tasks:
             task.cancel()
         await self.close()
 
-    async def _answer(self, number: int, name: str, arguments: dict[str, Any]) -> None:
+    async def _answer(self, number: int, method: str, arguments: dict[str, Any]) -> None:
         try:
-            result = getattr(self, name)(**arguments)
+            result = getattr(self, method)(**arguments)
             if inspect.isawaitable(result):
                 result = await result
         except Exception as error:
-            logging.exception("%s failed", name)
-            answer = {"error": f"{name}: {type(error).__name__}: {error}"}
+            logging.exception("%s failed", method)
+            answer = {"error": f"{method}: {type(error).__name__}: {error}"}
         else:
             answer = {"result": result}
         if number:

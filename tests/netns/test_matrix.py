@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .matrix import GATHER_TIMEOUT, PATIENCE, Outcome, Tried, try_cells
+from .matrix import try_cells
+from .meeting import GATHER_TIMEOUT, PATIENCE, Met, Outcome
 from .theory import Cell, End, Expected, Policy, Servers, expect
 
 pytestmark = [
@@ -29,7 +30,7 @@ ALLOWANCE = 1.5
 
 
 @pytest.fixture(scope="module")
-def tried(tmp_path_factory: pytest.TempPathFactory, tables: list[str]) -> dict[Cell, Tried]:
+def tried(tmp_path_factory: pytest.TempPathFactory, tables: list[str]) -> dict[Cell, Met]:
     outcomes = asyncio.run(try_cells(CELLS, tmp_path_factory.mktemp("matrix")))
     tables.extend(_table(policy, servers, outcomes) for policy, servers in itertools.product(Policy, Servers))
     return outcomes
@@ -37,7 +38,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory, tables: list[str]) -> dict[C
 
 @pytest.mark.parametrize("servers", Servers)
 @pytest.mark.parametrize("policy", Policy)
-def test_agents_connect_where_theory_says_so(policy: Policy, servers: Servers, tried: dict[Cell, Tried]) -> None:
+def test_agents_connect_where_theory_says_so(policy: Policy, servers: Servers, tried: dict[Cell, Met]) -> None:
     wrong = [
         f"{cell}: {difference}\n{tried[cell].logs}"
         for cell in CELLS
@@ -47,12 +48,12 @@ def test_agents_connect_where_theory_says_so(policy: Policy, servers: Servers, t
     assert not wrong, "\n\n".join([f"{len(wrong)} differences", *wrong])
 
 
-def _differences(expected: Expected, tried: Tried) -> Iterator[str]:
+def _differences(expected: Expected, met: Met) -> Iterator[str]:
     left, right = (
         expected.types and tuple(map(str, expected.types)),
         expected.types and tuple(map(str, expected.types))[::-1],
     )
-    for side, wanted, outcome in (("left", left, tried.left), ("right", right, tried.right)):
+    for side, wanted, outcome in (("left", left, met.left), ("right", right, met.right)):
         if outcome.types != wanted:
             yield f"the {side} end has {outcome.types} and should have {wanted} ({outcome.reason})"
         limit = (expected.wait if wanted else PATIENCE + GATHER_TIMEOUT) + ALLOWANCE
@@ -60,7 +61,7 @@ def _differences(expected: Expected, tried: Tried) -> Iterator[str]:
             yield f"the {side} end took {outcome.seconds:.2f} s, and at most {limit:g} s were expected"
 
 
-def _table(policy: Policy, servers: Servers, tried: dict[Cell, Tried]) -> str:
+def _table(policy: Policy, servers: Servers, tried: dict[Cell, Met]) -> str:
     width = max(map(len, End)) + 2
     lines = [f"ICE with policy {policy}, {servers}: the controlling end (rows) and the controlled; path, seconds"]
     lines.append(" " * width + "".join(f"{end:>{width}}" for end in End))

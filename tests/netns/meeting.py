@@ -1,0 +1,123 @@
+"""Two agents in namespaces are introduced to each other; signalling is what the tests pass on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .namespaces import Namespace
+from .remote import Remote
+from .turn import TurnServer
+
+# An agent that has found no path after so long gives up; the acceptance wait of relays is long over then.
+PATIENCE = 4.0
+GATHER_TIMEOUT = 2.0
+TIMINGS = {"disconnected_timeout": 1.0, "failed_timeout": PATIENCE - 1.0, "keepalive_interval": 0.5}
+_TIMEOUT = 20.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it at one end."""
+
+    types: tuple[str, str] | None
+    """Of the local and the remote candidate in use; None when there is no path."""
+    addresses: tuple[str, str] | None
+    seconds: float
+    reason: str
+
+
+NO_END = Outcome(None, None, _TIMEOUT, "neither connected nor failed")
+
+
+@dataclass(frozen=True)
+class Met:
+    left: Outcome
+    right: Outcome
+    logs: str
+
+    @property
+    def types(self) -> tuple[str, str] | None:
+        """The left end's candidate and the right end's, when both ends see the same."""
+        seen = self.right.types and self.right.types[::-1]
+        assert self.left.types == seen, f"the ends do not agree: {self.left}, {self.right}\n{self.logs}"
+        return self.left.types
+
+
+class Place:
+    """A namespace with agents in it."""
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+        self.ends: dict[str, _End] = {}
+        remote.on_event = lambda event: self.ends[event["name"]].take(event)
+
+    @classmethod
+    @asynccontextmanager
+    async def in_namespace(cls, namespace: Namespace, directory: Path) -> AsyncIterator[Place]:
+        async with Remote.start("tests.netns.agents", namespace, directory) as remote:
+            yield cls(remote)
+
+
+class _End:
+    """One agent: its candidates are passed on once the peer knows its credentials."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._peer: Place | None = None
+        self._held: list[dict[str, Any]] = []
+
+    def forward_to(self, peer: Place) -> None:
+        self._peer = peer
+        for event in self._held:
+            self.take(event)
+
+    def take(self, event: dict[str, Any]) -> None:
+        if event["event"] == "ended":
+            types, addresses = (event[key] and tuple(event[key]) for key in ("types", "addresses"))
+            if not self.ended.done():
+                self.ended.set_result(Outcome(types, addresses, event["seconds"], event["reason"]))
+        elif self._peer is None:
+            self._held.append(event)
+        else:
+            self._peer.remote.post("candidate", name=event["name"], candidate=event["candidate"])
+
+
+async def meet(
+    name: str,
+    left: Place,
+    right: Place,
+    urls: list[str] | tuple[str, ...] = (),
+    candidate_types: tuple[str, ...] = ("host", "srflx", "relay"),
+    server: TurnServer | None = None,
+) -> Met:
+    """A new agent at each place; the left one controls. Returns when both have connected or failed, and are closed."""
+    ends = _End(left), _End(right)
+    for end in ends:
+        end.place.ends[name] = end
+    opening = [
+        end.place.remote.call(
+            "open",
+            name=name,
+            urls=list(urls),
+            candidate_types=candidate_types,
+            timings=TIMINGS,
+            gather_timeout=GATHER_TIMEOUT,
+            ca_file=str(server.certificate) if server is not None else None,
+        )
+        for end in ends
+    ]
+    credentials = await asyncio.gather(*opening)
+    for end, peer, (ufrag, pwd) in zip(ends, ends[::-1], credentials[::-1], strict=True):
+        end.place.remote.post("start", name=name, controlling=end is ends[0], ufrag=ufrag, pwd=pwd)
+        end.forward_to(peer.place)
+    await asyncio.wait([end.ended for end in ends], timeout=_TIMEOUT)
+    outcomes = [end.ended.result() if end.ended.done() else NO_END for end in ends]
+    await asyncio.gather(*(end.place.remote.call("end", name=name) for end in ends))
+    ufrags = [ufrag for ufrag, _ in credentials]
+    return Met(*outcomes, logs="\n".join(end.place.remote.log_text(*ufrags) for end in ends))

@@ -1,0 +1,134 @@
+"""Agents in networks that the matrix has no cell for: behind one router, over IPv6, shut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import pytest
+
+from .lab import Lab
+from .meeting import PATIENCE, Met, Place, meet
+from .namespaces import Namespace
+from .nat import NAT, Firewall, NATKind
+from .turn import TurnServer, turn_server
+
+pytestmark = [
+    pytest.mark.netns,
+    pytest.mark.interop,
+    pytest.mark.realtime,
+    pytest.mark.needs("netns", "coturn"),
+]
+
+SERVER = ("192.0.2.10", "2001:db8:ffff::10")
+
+
+Networks = Callable[[Lab], tuple[Namespace, Namespace]]
+Test = Callable[[Place, Place, TurnServer], Coroutine[None, None, None]]
+
+
+def run(directory: Path, networks: Networks, test: Test) -> None:
+    """Make two networks with a host each, and a server."""
+
+    async def main() -> None:
+        with Lab() as lab, ExitStack() as stack:
+            server = stack.enter_context(turn_server(lab.public("server", *SERVER).namespace, SERVER[0], directory))
+            async with AsyncExitStack() as running:
+                places = [
+                    await running.enter_async_context(Place.in_namespace(namespace, directory))
+                    for namespace in networks(lab)
+                ]
+                await test(places[0], places[1], server)
+
+    asyncio.run(main())
+
+
+def two_behind_one_router(nat: NAT, *, isolated: bool) -> Networks:
+    def make(lab: Lab) -> tuple[Namespace, Namespace]:
+        router = lab.router("router", "203.0.113.1", nat)
+        return router.host("left", isolated=isolated), router.host("right", isolated=isolated)
+
+    return make
+
+
+@pytest.mark.parametrize("kind", NATKind)
+def test_two_hosts_of_one_network_need_neither_router_nor_server(kind: NATKind, tmp_path: Path) -> None:
+    async def test(left: Place, right: Place, server: TurnServer) -> None:
+        met = await meet("direct", left, right, [server.stun])
+        assert met.types == ("host", "host")
+        assert met.left.addresses == ("192.168.1.2", "192.168.1.3")
+
+    run(tmp_path, two_behind_one_router(NAT(kind), isolated=False), test)
+
+
+@pytest.mark.parametrize("hairpin", [True, False])
+def test_two_hosts_behind_one_router_that_do_not_see_each_other(hairpin: bool, tmp_path: Path) -> None:
+    async def test(left: Place, right: Place, server: TurnServer) -> None:
+        by_stun, by_turn = await asyncio.gather(
+            meet("stun", left, right, [server.stun]), meet("turn", left, right, [server.udp])
+        )
+        assert by_stun.types == (("srflx", "srflx") if hairpin else None)
+        # Of two paths over one relay the controlling end's own socket with the other's relay is the better.
+        assert by_turn.types == (("srflx", "srflx") if hairpin else ("srflx", "relay"))
+
+    run(tmp_path, two_behind_one_router(NAT(NATKind.FULL_CONE, hairpin=hairpin), isolated=True), test)
+
+
+def homes(*prefixes: str, firewall: Firewall = Firewall.OPEN) -> Networks:
+    """Two homes with symmetric NATs; those with a prefix have IPv6."""
+
+    def make(lab: Lab) -> tuple[Namespace, Namespace]:
+        routers = [
+            lab.router(f"home-{number}", f"203.0.113.{number}", NATKind.SYMMETRIC, ipv6_prefix=prefix)
+            for number, prefix in enumerate(prefixes, 1)
+        ]
+        routers[0].set_firewall(firewall)
+        return routers[0].host("left"), routers[1].host("right")
+
+    return make
+
+
+def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
+    """Both firewalls let in only what was asked for: checks from both ends open both (RFC 8445 section 2.2)."""
+
+    async def test(left: Place, right: Place, server: TurnServer) -> None:
+        met = await meet("without a server", left, right)
+        assert met.types == ("host", "host")
+        assert met.left.addresses == ("2001:db8:1::2", "2001:db8:2::2")
+        assert met.left.seconds < 2.0
+
+    run(tmp_path, homes("2001:db8:1", "2001:db8:2"), test)
+
+
+def test_ipv6_at_one_end_alone_is_no_path(tmp_path: Path) -> None:
+    async def test(left: Place, right: Place, server: TurnServer) -> None:
+        by_stun, by_turn = await asyncio.gather(
+            meet("stun", left, right, [server.stun]), meet("turn", left, right, [server.udp])
+        )
+        assert by_stun.types is None
+        # Either end's relay will do: which one is better hangs on the order of each end's own addresses.
+        assert set(by_turn.types or ()) == {"prflx", "relay"}
+
+    run(tmp_path, homes("2001:db8:1", ""), test)
+
+
+def test_an_end_that_is_shut_off_fails_in_time_and_says_why(tmp_path: Path) -> None:
+    async def test(left: Place, right: Place, server: TurnServer) -> None:
+        met = await meet("closed", left, right, [server.udp, server.tcp, server.tls], server=server)
+        assert met.types is None
+        for end in (met.left, met.right):
+            assert end.seconds < PATIENCE + 4.0
+            assert end.reason
+
+    run(tmp_path, homes("", "", firewall=Firewall.CLOSED), test)
+
+
+def test_a_server_that_is_not_there_delays_nothing(tmp_path: Path) -> None:
+    async def test(left: Place, right: Place, server: TurnServer) -> None:
+        met: Met = await meet("dead", left, right, ["stun:192.0.2.99:3478", "turn:192.0.2.99:3478", server.udp])
+        assert met.types == ("prflx", "relay")
+        assert met.left.seconds < 3.5
+
+    run(tmp_path, homes("", ""), test)
