@@ -147,4 +147,5 @@ def _agent_options(options: ICEGatherOptions, settings: SettingEngine) -> AgentO
         multicast_dns_mode=settings.ice_multicast_dns_mode,
         tls_context=settings.turn_tls_context,
         net=settings.network,
+        logger=settings.logger,
     )

@@ -192,7 +192,7 @@ class SettingEngine:
     # Logging
 
     def set_logger(self, logger: logging.Logger | None) -> None:
-        """Where a peer connection logs its state changes, in place of the library's own loggers."""
+        """Where a peer connection logs its changes of state, and ICE its story, in place of their own loggers."""
         if logger is not None and not isinstance(logger, logging.Logger):
             raise ArgumentTypeError(f"logger is a logging.Logger or None, not {logger!r}")
         self.logger = logger

@@ -28,6 +28,7 @@ from .listener import AgentListener
 from .mdns import AgentNames
 from .pair import CandidatePair
 from .stats import CandidatePairStats
+from .trace import Trace
 from .udp_port import UDPPort
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class Agent:
             seed=secrets.token_bytes(32),
             timings=self._options.core_timings,
             remote_ip_filter=_guarded(self._options.remote_ip_filter),
+            trace=Trace(ufrag, self._options.logger),
         )
         return Generation(core, self._options, self, self._network, self._inbox, self._shared)
 

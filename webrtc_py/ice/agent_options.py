@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,8 @@ class AgentOptions:
     tls_context: ssl.SSLContext | None = None
     """For ``turns:`` servers; None checks their certificates and names with the system's authorities."""
     net: Network | None = None
+    logger: logging.Logger | None = None
+    """Where the agent tells its story, in place of ``webrtc_py.ice``: changes of state at INFO, the rest at DEBUG."""
 
     def __post_init__(self) -> None:
         self.urls = [parse_url(url) if isinstance(url, str) else url for url in self.urls]

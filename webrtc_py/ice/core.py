@@ -128,6 +128,7 @@ class Core:
             raise InvalidStateError(f"the ICE core is {self.state}; it is started once")
         self._set_role(controlling or self._remote_lite, now)
         self._patient_until = now + self.timings.patience
+        self.trace(now, "starts as the %s agent; the peer is %s", self.role, self.remote_ufrag or "not known yet")
         self._set_state(ICETransportState.CHECKING, f"started as the {self.role} agent")
         self._begin(now)
 
@@ -433,7 +434,7 @@ class Core:
             self._checks.forget(pair)
             self._checklist.succeeded(pair)
             self._pairing.learn_local(pair, mapped)
-            self.trace(now, "works: %s", pair)
+            self.trace(now, "works%s: %s", _took(round_trip_time), pair)
         if transaction.purpose is Purpose.NOMINATION and self.controlling:
             if self.selected is None:
                 self._select(pair, now)
@@ -641,3 +642,7 @@ class Core:
         self._early = EarlyChecks()
         self.path = None
         self._set_state(state, reason)
+
+
+def _took(round_trip_time: float | None) -> str:
+    return "" if round_trip_time is None else f", {round_trip_time * 1000:.0f} ms"

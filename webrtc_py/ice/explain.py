@@ -136,7 +136,13 @@ def _what_is_missing(s: Situation) -> Iterator[str]:
 def _search(s: Situation) -> Iterator[str]:
     local = [one.candidate for one in s.local]
     text, hint = _outcome(local, s.remote, s.pairs, s.controlling)
-    if s.state is not ICETransportState.FAILED:
+    working = sum(1 for pair in s.pairs if pair.succeeded)
+    if working and s.state is not ICETransportState.FAILED:
+        waits = (
+            "will be nominated when better ones have had their time" if s.controlling else "waits for the peer's word"
+        )
+        yield f"{_capital(count(working, 'pair'))} works already, and carries data; it {waits}."
+    elif s.state is not ICETransportState.FAILED:
         yield f"There is no path yet: {text}."
         asked = [pair.first_request_sent for pair in s.pairs if pair.first_request_sent is not None]
         if asked:
@@ -222,10 +228,7 @@ def _outcome(
     if working and controlling:
         return f"{count(working, 'pair')} worked, but the peer never answered the nomination", ""
     if working:
-        return (
-            f"{count(working, 'pair')} worked, but the peer nominated none",
-            "The peer decides, and waits for better.",
-        )
+        return f"{count(working, 'pair')} worked, but the peer nominated none", ""
     asked = {pair.destination for pair in pairs if pair.requests_sent}
     if not asked:
         return f"none of {count(len(pairs), 'pair')} was checked", ""
@@ -237,9 +240,9 @@ def _outcome(
     refusals = sorted({pair.failure for pair in pairs if pair.failure.startswith("refused")})
     if refusals:
         return f"{outcome} well: {', '.join(refusals)}", ""
+    relay = "a relay's too" if any(pair.base.type is _RELAY for pair in pairs) else "and no relay was there to help"
     return outcome, (
-        "Nothing came from the peer either: a firewall or a NAT drops the checks, and no relay was there to help, "
-        "or the peer has not started."
+        f"Nothing came from the peer either: it has not started, or a firewall or a NAT drops the checks, {relay}."
     )
 
 
@@ -279,8 +282,8 @@ def _path(s: Situation, pair: CandidatePair) -> Iterator[str]:
 
 
 def _failures(pairs: Collection[CandidatePair]) -> str:
-    reasons = Counter(pair.failure or "no answer by then" for pair in pairs)
-    why = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+    reasons = Counter(pair.failure or "no answer" for pair in pairs)
+    why = ", ".join(reason if len(reasons) == 1 else f"{number} {reason}" for reason, number in reasons.most_common())
     return f"of {count(len(pairs), 'direct pair')} none did ({why})"
 
 
