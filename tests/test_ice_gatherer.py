@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py.errors import ArgumentTypeError, InvalidAccessError, InvalidStateError, SDPSyntaxError, URLSyntaxError
-from webrtc_py.ice_gatherer import ICEGatherer
+from webrtc_py.ice.options import AgentTimings
+from webrtc_py.ice.rewrite import AddressRewriteRule
+from webrtc_py.ice_gatherer import ICEGatherer, _agent_options
 from webrtc_py.ice_parameters import (
     ICECandidate,
     ICECandidateError,
@@ -162,7 +164,7 @@ def test_settings_reach_the_agent() -> None:
         settings.set_ice_credentials("abcd", "p" * 22)
         settings.set_network_types(["udp6"])
         settings.set_ephemeral_udp_port_range(6000, 6000)
-        settings.set_ice_max_binding_requests(1000)
+        settings.set_ice_max_binding_requests(20)
         async with ICEGatherer(None, settings) as gatherer:
             assert gatherer.get_local_parameters() == ICEParameters("abcd", "p" * 22)
             assert "p" * 22 not in repr(gatherer.get_local_parameters())
@@ -172,6 +174,23 @@ def test_settings_reach_the_agent() -> None:
             assert (candidate.address, candidate.port) == ("2001:db8::1", 6000)
 
     in_network(test)
+
+
+def test_every_setting_of_ice_is_an_option_of_the_agent() -> None:
+    settings = SettingEngine()
+    settings.set_ice_timings(AgentTimings(failed_timeout=7))
+    settings.set_multicast_dns_host_name("here.local")
+    settings.set_nat_1to1_ips(["203.0.113.1"])
+    settings.set_ice_continual_gathering("continually", 5)
+    settings.disable_active_tcp()
+    options = _agent_options(ICEGatherOptions(), settings)
+    assert options.timings.failed_timeout == 7
+    assert options.multicast_dns_host_name == "here.local"
+    assert list(options.address_rewrite_rules) == [AddressRewriteRule(["203.0.113.1"])]
+    assert (options.continual_gathering, options.network_monitor_interval) == ("continually", 5.0)
+    assert not options.active_tcp
+    # The settings are for all connections, also for one whose policy has no use for a rule.
+    assert not _agent_options(ICEGatherOptions(ice_gather_policy="relay"), settings).address_rewrite_rules
 
 
 LINE = "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host generation 0 ufrag abcd network-cost 10"

@@ -7,26 +7,22 @@ from typing import Any
 
 import pytest
 
+from webrtc_py.ice.options import AgentTimings
+from webrtc_py.ice.rewrite import AddressRewriteRule
 from webrtc_py.setting_engine import SettingEngine
-from webrtc_py.states import DTLSRole, MulticastDNSMode, NetworkType
+from webrtc_py.states import CandidateType, ContinualGatheringPolicy, DTLSRole, MulticastDNSMode, NetworkType
 
 
 def test_defaults_are_pions() -> None:
     settings = SettingEngine()
-    assert (settings.ice_disconnected_timeout, settings.ice_failed_timeout, settings.ice_keepalive_interval) == (
-        5.0,
-        25.0,
-        2.0,
-    )
-    waits = (
-        settings.host_acceptance_min_wait,
-        settings.srflx_acceptance_min_wait,
-        settings.prflx_acceptance_min_wait,
-        settings.relay_acceptance_min_wait,
-    )
-    assert waits == (0.0, 0.5, 1.0, 2.0)
+    timings = settings.ice_timings
+    assert (timings.disconnected_timeout, timings.failed_timeout, timings.keepalive_interval) == (5.0, 25.0, 2.0)
+    assert [timings.acceptance_min_wait(one) for one in ("host", "srflx", "prflx", "relay")] == [0.0, 0.5, 1.0, 2.0]
     assert settings.stun_gather_timeout == 5.0
-    assert settings.ice_max_binding_requests == 7
+    assert timings.max_binding_requests == 7
+    assert settings.active_tcp
+    assert settings.ice_continual_gathering is ContinualGatheringPolicy.ONCE
+    assert settings.ice_network_monitor_interval == 2.0
     assert settings.network_types == (NetworkType.UDP4, NetworkType.UDP6)
     assert settings.ice_multicast_dns_mode is MulticastDNSMode.QUERY_ONLY
     assert settings.answering_dtls_role is None
@@ -62,12 +58,9 @@ def test_setters_store_what_transports_read() -> None:
     settings.detach_data_channels()
     settings.set_logger(logging.getLogger("application"))
     settings.set_turn_tls_context(ssl.create_default_context())
-    assert settings.ice_disconnected_timeout == 1.0
-    assert settings.ice_failed_timeout == 0.0
+    assert settings.ice_timings == AgentTimings(1.0, 0.0, 0.5, 0.05, 3, 0.1, 0.2, 0.3, 0.4)
     assert settings.ice_credentials == ("abcd", "x" * 22)
-    assert settings.ice_max_binding_requests == 3
     assert settings.ice_multicast_dns_mode is MulticastDNSMode.DISABLED
-    assert settings.relay_acceptance_min_wait == 0.4
     assert settings.network_types == (NetworkType.UDP6,)
     assert settings.interface_filter is not None
     assert not settings.interface_filter("docker0")
@@ -93,7 +86,19 @@ def test_setters_store_what_transports_read() -> None:
         (lambda s: s.set_ice_credentials("ab cd", "x" * 22), "'ab cd'"),
         (lambda s: s.set_ice_credentials("abcd", "x" * 21), "password"),
         (lambda s: s.set_ice_max_binding_requests(0), "not 0"),
+        (lambda s: s.set_ice_max_binding_requests(21), "1 to 20, not 21"),
         (lambda s: s.set_ice_max_binding_requests(1.5), "1.5"),
+        (lambda s: s.set_ice_timings({"failed_timeout": 1}), "AgentTimings"),
+        (lambda s: s.set_multicast_dns_host_name("a.b.local"), "'a.b.local'"),
+        (lambda s: s.set_ice_address_rewrite_rules("203.0.113.1"), "'203.0.113.1'"),
+        (lambda s: s.set_nat_1to1_ips("203.0.113.1"), "'203.0.113.1'"),
+        (lambda s: s.set_nat_1to1_ips(["203.0.113.1"], "prflx"), "peer-reflexive"),
+        (lambda s: s.set_nat_1to1_ips(["203.0.113.1/there"]), "'there'"),
+        (lambda s: s.set_nat_1to1_ips(["here"]), "'here'"),
+        (lambda s: s.set_ice_udp_mux(5000), "UDPMux or None, not 5000"),
+        (lambda s: s.set_ice_tcp_mux(5000), "TCPMux or None, not 5000"),
+        (lambda s: s.set_ice_continual_gathering("often"), "continually"),
+        (lambda s: s.set_ice_continual_gathering("continually", 0), "interval"),
         (lambda s: s.set_ice_multicast_dns_mode("on"), "query-only"),
         (lambda s: s.set_relay_acceptance_min_wait(-0.1), "-0.1"),
         (lambda s: s.set_stun_gather_timeout(0), "0"),
@@ -125,3 +130,16 @@ def test_a_password_is_not_shown() -> None:
     with pytest.raises(ValueError) as error:
         SettingEngine().set_ice_credentials("abcd", "secret")
     assert "secret" not in str(error.value)
+
+
+def test_nat_1to1_is_rewrite_rules() -> None:
+    settings = SettingEngine()
+    settings.set_nat_1to1_ips(["203.0.113.1", "203.0.113.2/10.0.0.2", "2001:db8::1"])
+    assert settings.ice_address_rewrite_rules == (
+        AddressRewriteRule(["203.0.113.2"], local="10.0.0.2"),
+        AddressRewriteRule(["203.0.113.1", "2001:db8::1"]),
+    )
+    settings.set_nat_1to1_ips(["203.0.113.1"], CandidateType.SRFLX)
+    assert settings.ice_address_rewrite_rules == (AddressRewriteRule(["203.0.113.1"], as_candidate_type="srflx"),)
+    settings.set_nat_1to1_ips([])
+    assert settings.ice_address_rewrite_rules == ()

@@ -10,7 +10,6 @@ from .ice.agent_options import AgentOptions
 from .ice.candidate import Candidate
 from .ice.gather_plan import GatheringError
 from .ice.listener import AgentListener
-from .ice.options import AgentTimings
 from .ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEParameters
 from .runtime.event import Event, EventQueue
 from .setting_engine import SettingEngine
@@ -22,8 +21,6 @@ _CANDIDATE_TYPES = {
     ICETransportPolicy.NO_HOST: (CandidateType.SRFLX, CandidateType.RELAY),
     ICETransportPolicy.RELAY: (CandidateType.RELAY,),
 }
-# Beyond this a check is hopeless whatever the setting says: its last interval would be months.
-_MAX_BINDING_REQUESTS = 20
 
 
 class ICEGatherer(AgentListener):
@@ -122,20 +119,12 @@ class ICEGatherer(AgentListener):
 
 def _agent_options(options: ICEGatherOptions, settings: SettingEngine) -> AgentOptions:
     ufrag, pwd = settings.ice_credentials or ("", "")
+    candidate_types = _CANDIDATE_TYPES[ICETransportPolicy(options.ice_gather_policy)]
     return AgentOptions(
         urls=[url for server in options.ice_servers for url in server.parse_urls()],
         network_types=settings.network_types,
-        candidate_types=_CANDIDATE_TYPES[ICETransportPolicy(options.ice_gather_policy)],
-        timings=AgentTimings(
-            disconnected_timeout=settings.ice_disconnected_timeout,
-            failed_timeout=settings.ice_failed_timeout,
-            keepalive_interval=settings.ice_keepalive_interval,
-            max_binding_requests=min(settings.ice_max_binding_requests, _MAX_BINDING_REQUESTS),
-            host_acceptance_min_wait=settings.host_acceptance_min_wait,
-            srflx_acceptance_min_wait=settings.srflx_acceptance_min_wait,
-            prflx_acceptance_min_wait=settings.prflx_acceptance_min_wait,
-            relay_acceptance_min_wait=settings.relay_acceptance_min_wait,
-        ),
+        candidate_types=candidate_types,
+        timings=settings.ice_timings,
         stun_gather_timeout=settings.stun_gather_timeout,
         local_ufrag=ufrag,
         local_pwd=pwd,
@@ -145,6 +134,16 @@ def _agent_options(options: ICEGatherOptions, settings: SettingEngine) -> AgentO
         remote_ip_filter=settings.remote_ip_filter,
         include_loopback=settings.include_loopback_candidate,
         multicast_dns_mode=settings.ice_multicast_dns_mode,
+        multicast_dns_host_name=settings.multicast_dns_host_name,
+        # The settings are for all connections, whatever the policy of each.
+        address_rewrite_rules=[
+            rule for rule in settings.ice_address_rewrite_rules if rule.as_candidate_type in candidate_types
+        ],
+        continual_gathering=settings.ice_continual_gathering,
+        network_monitor_interval=settings.ice_network_monitor_interval,
+        udp_mux=settings.ice_udp_mux,
+        tcp_mux=settings.ice_tcp_mux,
+        active_tcp=settings.active_tcp,
         tls_context=settings.turn_tls_context,
         net=settings.network,
         logger=settings.logger,

@@ -6,11 +6,16 @@ import logging
 import math
 import ssl
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from .errors import ArgumentTypeError
+from .ice.mdns import is_usable_name
+from .ice.mux import TCPMux, UDPMux
+from .ice.options import AgentTimings
+from .ice.rewrite import AddressRewriteRule
 from .runtime.network import Network
-from .states import DTLSRole, MulticastDNSMode, NetworkType
+from .states import CandidateType, ContinualGatheringPolicy, DTLSRole, MulticastDNSMode, NetworkType
 
 F = TypeVar("F")
 
@@ -39,16 +44,16 @@ class SettingEngine:
     """
 
     def __init__(self) -> None:
-        self.ice_disconnected_timeout = 5.0
-        self.ice_failed_timeout = 25.0
-        self.ice_keepalive_interval = 2.0
+        self.ice_timings = AgentTimings()
         self.ice_credentials: tuple[str, str] | None = None
-        self.ice_max_binding_requests = 7
         self.ice_multicast_dns_mode = MulticastDNSMode.QUERY_ONLY
-        self.host_acceptance_min_wait = 0.0
-        self.srflx_acceptance_min_wait = 0.5
-        self.prflx_acceptance_min_wait = 1.0
-        self.relay_acceptance_min_wait = 2.0
+        self.multicast_dns_host_name = ""
+        self.ice_address_rewrite_rules: tuple[AddressRewriteRule, ...] = ()
+        self.ice_udp_mux: UDPMux | None = None
+        self.ice_tcp_mux: TCPMux | None = None
+        self.active_tcp = True
+        self.ice_continual_gathering = ContinualGatheringPolicy.ONCE
+        self.ice_network_monitor_interval = 2.0
         self.stun_gather_timeout = 5.0
         self.network_types: tuple[NetworkType, ...] = (NetworkType.UDP4, NetworkType.UDP6)
         self.interface_filter: InterfaceFilter | None = None
@@ -71,13 +76,24 @@ class SettingEngine:
 
     def set_ice_timeouts(self, disconnected: float, failed: float, keepalive: float) -> None:
         """Silence until ``disconnected``, from there until ``failed``, and the time between keepalives; 0 is never."""
-        times = _duration("disconnected", disconnected), _duration("failed", failed), _duration("keepalive", keepalive)
-        self.ice_disconnected_timeout, self.ice_failed_timeout, self.ice_keepalive_interval = times
+        self.ice_timings = replace(
+            self.ice_timings,
+            disconnected_timeout=_duration("disconnected", disconnected),
+            failed_timeout=_duration("failed", failed),
+            keepalive_interval=_duration("keepalive", keepalive),
+        )
+
+    def set_ice_timings(self, timings: AgentTimings) -> None:
+        """All times of ICE at once, one of the presets for example: ``AgentTimings.mobile()``."""
+        if not isinstance(timings, AgentTimings):
+            raise ArgumentTypeError(f"timings is an AgentTimings, not {timings!r}")
+        self.ice_timings = timings
 
     def set_ice_credentials(self, username_fragment: str, password: str) -> None:
         """Fix the local credentials: 4 to 32 and 22 to 256 of ``A-Z a-z 0-9 + /`` (RFC 8839 section 5.4).
 
-        They are meant for peers that are configured by hand; random ones, the default, are what makes a session safe.
+        They are meant for peers that are configured by hand; random ones, the default, are what makes a session safe,
+        and what an ICE restart has in any case: it must change them.
         """
         for name, value, lengths in (
             ("username_fragment", username_fragment, _UFRAG_LENGTHS),
@@ -89,28 +105,87 @@ class SettingEngine:
         self.ice_credentials = (username_fragment, password)
 
     def set_ice_max_binding_requests(self, count: int) -> None:
-        """How often a check is sent to a pair that does not answer before it has failed: at least 1."""
-        self.ice_max_binding_requests = _whole("count", count, 1, 1000)
+        """How often a check is sent to a pair that does not answer before it has failed: 1 to 20."""
+        self.ice_timings = replace(self.ice_timings, max_binding_requests=_whole("count", count, 1, 20))
 
     def set_ice_multicast_dns_mode(self, mode: MulticastDNSMode | str) -> None:
         """Whether ``.local`` names of peers are resolved, and whether our host addresses hide behind such names."""
         self.ice_multicast_dns_mode = MulticastDNSMode(mode)
 
+    def set_multicast_dns_host_name(self, name: str) -> None:
+        """The name of the first address that is hidden, ``something.local``; empty for one drawn at random."""
+        if name and not is_usable_name(name):
+            raise ValueError(f"name is one label and .local, or empty, not {name!r}")
+        self.multicast_dns_host_name = name
+
+    def set_ice_address_rewrite_rules(self, *rules: AddressRewriteRule) -> None:
+        """What the peer is told instead of, or beside, addresses of ours. They replace all rules set before."""
+        for rule in rules:
+            if not isinstance(rule, AddressRewriteRule):
+                raise ArgumentTypeError(f"rules are AddressRewriteRule objects, with {rule!r} among them")
+        self.ice_address_rewrite_rules = rules
+
+    def set_nat_1to1_ips(self, ips: Iterable[str], candidate_type: CandidateType | str = CandidateType.HOST) -> None:
+        """The outer addresses of a NAT that maps each address to one: rewrite rules for the simple case.
+
+        Each is an outer address for all local ones of its family, or ``outer/local`` for one of them. ``host`` tells
+        it instead of the local address, ``srflx`` beside it. They replace all rules set before.
+        """
+        if isinstance(ips, str):
+            raise ArgumentTypeError(f"ips is a list of addresses, not the string {ips!r}")
+        rules, outer_of_all = [], []
+        for text in ips:
+            outer, slash, local = text.partition("/")
+            if slash:
+                rules.append(AddressRewriteRule([outer], local=local, as_candidate_type=candidate_type))
+            else:
+                outer_of_all.append(outer)
+        if outer_of_all:
+            rules.append(AddressRewriteRule(outer_of_all, as_candidate_type=candidate_type))
+        self.ice_address_rewrite_rules = tuple(rules)
+
+    def set_ice_udp_mux(self, mux: UDPMux | None) -> None:
+        """One UDP port for all connections, which :meth:`UDPMux.listen` opens; None lets each open its own."""
+        if mux is not None and not isinstance(mux, UDPMux):
+            raise ArgumentTypeError(f"mux is a UDPMux or None, not {mux!r}")
+        self.ice_udp_mux = mux
+
+    def set_ice_tcp_mux(self, mux: TCPMux | None) -> None:
+        """Where connections of peers are taken, if the network types have ``tcp4`` or ``tcp6``; None takes none."""
+        if mux is not None and not isinstance(mux, TCPMux):
+            raise ArgumentTypeError(f"mux is a TCPMux or None, not {mux!r}")
+        self.ice_tcp_mux = mux
+
+    def disable_active_tcp(self, disable: bool = True) -> None:
+        """Open no connection to a peer, even if the network types have ``tcp4`` or ``tcp6``."""
+        self.active_tcp = not disable
+
+    def set_ice_continual_gathering(self, policy: ContinualGatheringPolicy | str, interval: float = 2.0) -> None:
+        """``continually`` goes on gathering while interfaces come and go; ``once`` is over when all have been asked.
+
+        Gathering is then never complete: ``on_ice_candidate`` does not say None. ``interval`` is between two looks at
+        the interfaces, where the system does not tell of changes by itself.
+        """
+        policy = ContinualGatheringPolicy(policy)
+        if not _duration("interval", interval):
+            raise ValueError("interval must be more than 0: looking at the interfaces takes time")
+        self.ice_continual_gathering, self.ice_network_monitor_interval = policy, float(interval)
+
     def set_host_acceptance_min_wait(self, seconds: float) -> None:
         """The earliest nomination, after the checks began, of a pair with a host candidate."""
-        self.host_acceptance_min_wait = _duration("seconds", seconds)
+        self.ice_timings = replace(self.ice_timings, host_acceptance_min_wait=_duration("seconds", seconds))
 
     def set_srflx_acceptance_min_wait(self, seconds: float) -> None:
         """The same for a server-reflexive candidate."""
-        self.srflx_acceptance_min_wait = _duration("seconds", seconds)
+        self.ice_timings = replace(self.ice_timings, srflx_acceptance_min_wait=_duration("seconds", seconds))
 
     def set_prflx_acceptance_min_wait(self, seconds: float) -> None:
         """The same for a peer-reflexive candidate."""
-        self.prflx_acceptance_min_wait = _duration("seconds", seconds)
+        self.ice_timings = replace(self.ice_timings, prflx_acceptance_min_wait=_duration("seconds", seconds))
 
     def set_relay_acceptance_min_wait(self, seconds: float) -> None:
         """The same for a relay candidate."""
-        self.relay_acceptance_min_wait = _duration("seconds", seconds)
+        self.ice_timings = replace(self.ice_timings, relay_acceptance_min_wait=_duration("seconds", seconds))
 
     def set_stun_gather_timeout(self, seconds: float) -> None:
         """How long a STUN server has to answer before it is reported dead."""
