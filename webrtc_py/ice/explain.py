@@ -141,12 +141,12 @@ def _search(s: Situation) -> Iterator[str]:
         waits = (
             "will be nominated when better ones have had their time" if s.controlling else "waits for the peer's word"
         )
-        yield f"{_capital(count(working, 'pair'))} works already, and carries data; it {waits}."
+        yield f"{count(working, 'pair')} works already, and carries data; it {waits}."
     elif s.state is not ICETransportState.FAILED:
         yield f"There is no path yet: {text}."
         asked = [pair.first_request_sent for pair in s.pairs if pair.first_request_sent is not None]
         if asked:
-            sent = _capital(count(sum(pair.requests_sent for pair in s.pairs), "request"))
+            sent = count(sum(pair.requests_sent for pair in s.pairs), "request")
             yield f"{sent} went out in {_duration(s.now - min(asked))}, {_to_whom(s.pairs)}."
     if hint:
         yield hint
@@ -157,11 +157,11 @@ def _search(s: Situation) -> Iterator[str]:
     yield from _strangers(s.dropped)
     if s.dropped.from_elsewhere:
         yield (
-            f"{_capital(count(s.dropped.from_elsewhere, 'answer'))} came from another address than was asked, and "
+            f"{count(s.dropped.from_elsewhere, 'answer')} came from another address than was asked, and "
             "cannot be believed: a router on the way rewrites addresses in one direction only."
         )
     if s.dropped.refused:
-        yield f"{_capital(count(s.dropped.refused, 'check'))} of the peer's came from an address that is filtered out."
+        yield f"{count(s.dropped.refused, 'check')} of the peer's came from an address that is filtered out."
 
 
 def _no_remote_candidates(s: Situation) -> Iterator[str]:
@@ -249,12 +249,12 @@ def _outcome(
 def _strangers(dropped: Dropped) -> Iterator[str]:
     if dropped.wrong_username:
         yield (
-            f"{_capital(count(dropped.wrong_username, 'check'))} came under another user name: "
+            f"{count(dropped.wrong_username, 'check')} came under another user name: "
             "the peer has a description of ours that is not the newest, or we have an old one of the peer's."
         )
     if dropped.wrong_password:
         yield (
-            f"{_capital(count(dropped.wrong_password, 'message'))} came with a wrong password: "
+            f"{count(dropped.wrong_password, 'message')} came with a wrong password: "
             "one end has not got the description that the other has made."
         )
 
@@ -265,7 +265,7 @@ def _strangers(dropped: Dropped) -> Iterator[str]:
 def _path(s: Situation, pair: CandidatePair) -> Iterator[str]:
     rtt = pair.current_round_trip_time
     round_trip = "" if rtt is None else f", round trip {rtt * 1000:.0f} ms"
-    yield f"The path is {describe_pair(s, pair)}{round_trip}."
+    yield f"The path is {describe_pair(pair)}{round_trip}."
     if s.state is ICETransportState.DISCONNECTED:
         heard = s.now if pair.last_received is None else pair.last_received
         yield f"The peer was last heard {_duration(s.now - heard)} ago; it is asked again and again."
@@ -287,18 +287,15 @@ def _failures(pairs: Collection[CandidatePair]) -> str:
     return f"of {count(len(pairs), 'direct pair')} none did ({why})"
 
 
-def describe_pair(s: Situation, pair: CandidatePair) -> str:
-    """Both ends, with the addresses behind their names: this is for whoever runs this end."""
-    hosts = {id(one.candidate): one.host for one in s.local}
-    local = describe(pair.local, hosts.get(id(pair.local), ""))
-    return f"{local} to {describe(pair.remote, pair.destination[0])}"
+def describe_pair(pair: CandidatePair) -> str:
+    """Both ends. A name that hides an address stays: what is said here may be shown to anybody."""
+    return f"{describe(pair.local)} to {describe(pair.remote)}"
 
 
-def describe(candidate: Candidate, host: str = "") -> str:
-    """Type, transport and address; ``host`` is the numeric address where the candidate's may be a name."""
-    behind = f" ({host})" if candidate.is_hidden and host else ""
+def describe(candidate: Candidate) -> str:
+    """Type, transport and address, and a relay's server."""
     server = f" of {candidate.url}" if candidate.url and candidate.type is _RELAY else ""
-    return f"{candidate}{behind}{server}"
+    return f"{candidate}{server}"
 
 
 # Beside it
@@ -311,13 +308,13 @@ def _gathering_problems(s: Situation) -> Iterator[str]:
     if len(problems) > _MAX_SERVERS:
         yield f"{len(problems) - _MAX_SERVERS} more such problems with servers are not listed."
     if s.looking_up:
-        yield f"{_capital(count(s.looking_up, '.local name'))} of the peer's is being looked up."
+        yield f"{count(s.looking_up, '.local name')} of the peer's is being looked up."
     if s.history.unresolved:
         names = ", ".join(s.history.unresolved[:_MAX_NAMES])
         more = f" and {len(s.history.unresolved) - _MAX_NAMES} more" if len(s.history.unresolved) > _MAX_NAMES else ""
         yield f"{names}{more} could not be resolved: the peer is on another network, or multicast does not pass."
     if s.dropped.ignored:
-        yield f"{_capital(_ignored(s.dropped))}."
+        yield f"{_ignored(s.dropped)}."
 
 
 def _ignored(dropped: Dropped) -> str:
@@ -341,7 +338,3 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
