@@ -4,6 +4,7 @@
   `Session`, `Media`, `Attributes`.
 - Their transport: RFC 8839 and 8840 (ICE), RFC 8122 and 8842 (fingerprints, setup, tls-id): `TransportDescription`.
 - Their bundling: RFC 9143. Data channels: RFC 8841, and the drafts before it that old peers still write.
+- Candidates that are sent apart from descriptions: RFC 8840 section 9, `Fragment`.
 - What we write: RFC 8829 section 5, through the ``build_`` functions.
 
 ``parse(text)`` gives a `Session` or raises `SDPSyntaxError` with a line number; ``Session.serialize()`` gives the text
@@ -21,6 +22,7 @@ from .build import (
     build_session,
     set_default_destination,
 )
+from .fragment import MEDIA_TYPE, Fragment, FragmentSection, Trickled
 from .lines import Bandwidth, Connection, Origin, Timing
 from .session import MAX_MEDIA_SECTIONS, MAX_SIZE, Media, Session, parse
 from .transport import TransportDescription
@@ -29,12 +31,15 @@ __all__ = [
     "DEFAULT_MAX_MESSAGE_SIZE",
     "MAX_MEDIA_SECTIONS",
     "MAX_SIZE",
+    "MEDIA_TYPE",
     "SCTP_PORT",
     "Attribute",
     "Attributes",
     "Bandwidth",
     "Connection",
     "Direction",
+    "Fragment",
+    "FragmentSection",
     "Group",
     "Media",
     "Origin",
@@ -43,6 +48,7 @@ __all__ = [
     "Setup",
     "Timing",
     "TransportDescription",
+    "Trickled",
     "add_group",
     "build_data_section",
     "build_rejected_section",
