@@ -63,7 +63,7 @@ class Agent:
         self._lingering: asyncio.TimerHandle | None = None
         self._cleaning: set[asyncio.Task[None]] = set()
         self._remote_lite = False
-        self._ahead: list[Candidate] = []
+        self._ahead: list[Candidate | None] = []
         self._state = ICETransportState.NEW
         self._gathering_state = ICEGathererState.NEW
         self._failure = ""
@@ -249,7 +249,7 @@ class Agent:
             self._retire(superseded)
         ahead, self._ahead = self._ahead, []
         for candidate in ahead:
-            if candidate.ufrag == ufrag:
+            if candidate is None or candidate.ufrag == ufrag:
                 self.add_remote_candidate(candidate)
         self._remote_lite = remote_lite
 
@@ -323,7 +323,10 @@ class Agent:
         """
         self._check_open()
         if candidate is None:
-            self._newest.end_of_remote_candidates()
+            if not self._ahead:
+                self._newest.end_of_remote_candidates()
+            elif self._ahead[-1] is not None:
+                self._ahead.append(None)  # the end of those that wait
             return
         generation = self._generation_of(candidate.ufrag)
         if generation is not None:
