@@ -82,6 +82,10 @@ class ICETransport(AgentListener):
         has_failed = self._is_started and self._state is ICETransportState.FAILED
         return self._agent.is_restarting and not has_failed
 
+    def explain(self) -> str:
+        """Why the path is there or not: a few lines for people, of the agent that finds it."""
+        return self._agent.explain()
+
     async def start(self, gatherer: ICEGatherer | None, remote: ICEParameters, role: ICERole | str) -> None:
         """Begin to check the peer's candidates, and return. ``role`` is ``controlling`` for the side that offered.
 

@@ -24,6 +24,7 @@ from .errors import (
     SDPSyntaxError,
     WaitTimeoutError,
 )
+from .explanation import Signaled, Situation, explain, transported
 from .ice.candidate import UnsupportedCandidateError, unmarshal_candidate
 from .ice_parameters import ICECandidate, ICECandidateError, ICECandidateInit, ICEGatherOptions
 from .jsep import (
@@ -176,6 +177,24 @@ class PeerConnection:
         """
         remote = self._negotiation.state.remote
         return None if remote is None else remote.can_trickle
+
+    def explain(self) -> str:
+        """Why the connection is in the state it is in: some lines for people, from signaling down to the path.
+
+        Addresses and user fragments are in it, passwords are not.
+        """
+        state = self._negotiation.state
+        signaled = Signaled(
+            self.signaling_state,
+            has_local=state.local is not None,
+            has_remote=state.remote is not None,
+            is_agreed=state.agreement is not None,
+            can_trickle=self.can_trickle_ice_candidates,
+            early_candidates=len(state.early),
+        )
+        return explain(
+            Situation(self.connection_state, self.ice_gathering_state, signaled, transported(self._transport))
+        )
 
     @property
     def sctp(self) -> SCTPTransport | None:

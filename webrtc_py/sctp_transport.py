@@ -80,6 +80,8 @@ class SCTPTransport:
         self.data_channels_closed = 0
         self.messages_dropped = 0
         """Messages of the peer that belong to no channel, or whose payload identifier is none of WebRTC's."""
+        self.failure = ""
+        """Why the association has failed, in words; empty when it has not."""
         self._events = EventQueue("SCTP transport", self._shared)
         self.on_state_change = Event[SCTPTransportState]("on_state_change", self._events)
         self.on_error = Event[RTCError]("on_error", self._events)
@@ -507,6 +509,7 @@ class SCTPTransport:
         if event.failed or (event.by_peer and event.cause_code is not None):
             # A peer that closes its connection aborts with "user-initiated"; W3C reports that as an error too.
             error = RTCError("sctp-failure", event.reason, sctp_cause_code=event.cause_code)
+        self.failure = event.reason if error is not None else ""
         logger.info("SCTP %s: closed%s: %s", self._name, " by the peer" if event.by_peer else "", event.reason)
         self._close(error)
 
