@@ -95,10 +95,9 @@ def test_all_kinds_are_found_and_each_is_told_at_once() -> None:
             assert (reflexive.address, reflexive.related_address) == ("198.51.100.1", "10.0.0.2")
             assert reflexive.related_port == local.port
             assert (relayed.address, relayed.related_address) == ("192.0.2.4", "198.51.100.1")
-            assert (reflexive.url, relayed.url) == (
-                "stun:stun.example:3478",
-                "turn:turn.example:3478?transport=udp",
-            )
+            # Both servers were asked, and saw the same.
+            assert reflexive.url in ("stun:stun.example:3478", "turn:turn.example:3478?transport=udp")
+            assert relayed.url == "turn:turn.example:3478?transport=udp"
             assert relayed.relay_protocol == "udp"
             ufrag, _ = gathered.agent.get_local_user_credentials()
             assert {candidate.ufrag for candidate in gathered.candidates} == {ufrag}
@@ -330,8 +329,8 @@ def test_a_server_of_a_family_that_we_have_not_is_reported() -> None:
         async with Gathered(behind_a_nat(network), "stun:six.example", "stuns:six.example") as gathered:
             await gathered.complete()
             assert sorted(error.reason for error in gathered.errors) == [
-                "STUN over TLS and TURN over DTLS are not supported",
                 "no local address can reach 2001:db8::3",
+                "over TCP a server tells the address of one connection, of which no candidate can be made",
             ]
 
     in_network(test)

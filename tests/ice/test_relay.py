@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.support.turn_server import FakeTurnServer
 from tests.support.virtual_loop import run
 from webrtc_py.errors import ParseError
-from webrtc_py.ice.relay import MessageFramer, Relay
+from webrtc_py.ice.links import DatagramLink, Link, MessageFramer, StreamLink
+from webrtc_py.ice.relay import Allocation, Relay
 from webrtc_py.runtime.network import Address, Receiver
 from webrtc_py.runtime.shared import Shared
 from webrtc_py.train import Train
@@ -85,12 +86,12 @@ class Lost:
         self.reasons: list[str] = []
         self.refused: list[str] = []
 
-    def make(self, *, reliable: bool = False) -> Relay:
-        return Relay.make(
+    def make(self, link: Link) -> Allocation:
+        return Allocation(
+            link,
             username="user",
             password="secret",
-            family=4,
-            reliable=reliable,
+            families=(4,),
             shared=Shared.of_running_loop(),
             on_lost=lambda relay, reason: self.reasons.append(reason),
             on_refused=lambda relay, host, reason: self.refused.append(host),
@@ -100,9 +101,10 @@ class Lost:
 async def udp_relay() -> tuple[Relay, LoopbackSocket, list[tuple[list[bytes], Address]]]:
     """A relay with a channel to PEER; what peers send is collected train by train."""
     socket = LoopbackSocket(FakeTurnServer())
-    relay = Lost().make()
-    relay.attach_socket(socket, SERVER)
-    assert (await relay.allocate(5.0)).relayed == relay.local_address == ("203.0.113.9", 50000)
+    allocation = Lost().make(DatagramLink(socket, SERVER))
+    allocated = await allocation.allocate(5.0)
+    [relay] = allocation.relays
+    assert (relay.local_address,) == allocated.relayed == (("203.0.113.9", 50000),)
     got: list[tuple[list[bytes], Address]] = []
     relay.set_receiver(lambda train, source, now: got.append(([bytes(one) for one in train], source)))
     relay.bind_channel(PEER, asyncio.get_running_loop().time())
@@ -192,9 +194,9 @@ def test_a_stream_that_does_not_keep_up_loses_datagrams_and_not_memory() -> None
     async def main() -> None:
         stream = StalledStream(FakeTurnServer())
         lost = Lost()
-        relay = lost.make(reliable=True)
-        relay.attach_stream(stream)
-        await relay.allocate(5.0)
+        allocation = lost.make(StreamLink(stream, Shared.of_running_loop()))
+        await allocation.allocate(5.0)
+        [relay] = allocation.relays
         relay.bind_channel(PEER, asyncio.get_running_loop().time())
         await asyncio.sleep(0.1)
         relay.send(train_of([3], 3), PEER)
@@ -215,9 +217,9 @@ def test_a_lost_connection_is_told_once() -> None:
     async def main() -> None:
         stream = StalledStream(FakeTurnServer())
         lost = Lost()
-        relay = lost.make(reliable=True)
-        relay.attach_stream(stream)
-        await relay.allocate(5.0)
+        allocation = lost.make(StreamLink(stream, Shared.of_running_loop()))
+        await allocation.allocate(5.0)
+        [relay] = allocation.relays
         stream.on_lost(ConnectionResetError("reset by peer"))
         stream.on_lost(None)
         assert len(lost.reasons) == 1
@@ -231,9 +233,9 @@ def test_rubbish_on_a_stream_ends_it() -> None:
     async def main() -> None:
         stream = StalledStream(FakeTurnServer())
         lost = Lost()
-        relay = lost.make(reliable=True)
-        relay.attach_stream(stream)
-        await relay.allocate(5.0)
+        allocation = lost.make(StreamLink(stream, Shared.of_running_loop()))
+        await allocation.allocate(5.0)
+        [relay] = allocation.relays
         stream.on_data(b"\xff\xff\xff\xff")
         assert stream.closed
         assert len(lost.reasons) == 1

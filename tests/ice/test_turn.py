@@ -20,12 +20,12 @@ PEER = ("192.0.2.77", 5000)
 OTHER_PORT = ("192.0.2.77", 5001)
 
 
-def make_client(password: str = "secret", *, family: int = 4, reliable: bool = False) -> TurnClient:
+def make_client(password: str = "secret", *, families: tuple[int, ...] = (4,), reliable: bool = False) -> TurnClient:
     numbers = count(1)
     return TurnClient(
         username="user",
         password=password,
-        family=family,
+        families=families,
         reliable=reliable,
         make_transaction_id=lambda: next(numbers).to_bytes(12, "big"),
     )
@@ -105,7 +105,7 @@ def test_nothing_is_sent_again_over_tcp() -> None:
 @pytest.mark.row("TRN-01", "TRN-02")
 def test_allocation_with_credentials() -> None:
     exchange = Exchange().allocate()
-    assert exchange.events == [Allocated(("203.0.113.9", 50000), ("198.51.100.7", 40000))]
+    assert exchange.events == [Allocated((("203.0.113.9", 50000),), ("198.51.100.7", 40000))]
     assert exchange.methods() == ["ALLOCATE", "ALLOCATE"]
     first, second = exchange.server.log
     assert "USERNAME" not in first.attributes
@@ -118,7 +118,7 @@ def test_allocation_with_credentials() -> None:
 @pytest.mark.row("TRN-08")
 def test_ipv6_relays_are_asked_for_by_their_family() -> None:
     server = FakeTurnServer(relayed=("2001:db8::9", 50000))
-    exchange = Exchange(make_client(family=6), server).allocate()
+    exchange = Exchange(make_client(families=(6,)), server).allocate()
     assert server.log[0].attributes["REQUESTED-ADDRESS-FAMILY"] == 2
     assert isinstance(exchange.events[0], Allocated)
     ipv4 = Exchange().allocate()
@@ -126,10 +126,11 @@ def test_ipv6_relays_are_asked_for_by_their_family() -> None:
 
 
 def test_an_address_of_the_wrong_family_is_no_allocation() -> None:
-    exchange = Exchange(make_client(family=6)).allocate()
+    exchange = Exchange(make_client(families=(6,))).allocate()
     [event] = exchange.events
     assert isinstance(event, AllocationFailed)
-    assert "not IPv6" in event.reason
+    assert "no IPv6 to relay from" in event.reason
+    assert not exchange.server.allocated
 
 
 @pytest.mark.row("TRN-02", "TRN-15")
@@ -416,7 +417,7 @@ def test_the_number_of_peers_is_bounded() -> None:
 
 
 @pytest.mark.row("TRN-05")
-@pytest.mark.parametrize("size", [1, 3, 4, 1200, 65000])
+@pytest.mark.parametrize("size", [1, 3, 4, 1200, 1404])
 def test_indications_carry_data_both_ways(size: int) -> None:
     exchange = Exchange().allocate()
     data = bytes(range(256)) * (size // 256 + 1)
@@ -469,13 +470,13 @@ def test_a_channel_that_cannot_be_renewed_falls_back_and_keeps_its_number() -> N
 
 def test_channel_numbers_end_and_indications_go_on() -> None:
     exchange = Exchange().allocate()
-    for port in range(1, 0x1003):
+    for port in range(1, 131):
         exchange.client.bind((PEER[0], port), exchange.now)
     exchange.flush()
-    assert exchange.client.channel_number((PEER[0], 0x1000)) == 0x4FFF
-    assert exchange.client.channel_number((PEER[0], 0x1001)) is None
-    exchange.send(b"x", (PEER[0], 0x1001))
-    assert exchange.server.to_peers == [(b"x", (PEER[0], 0x1001))]
+    assert exchange.client.channel_number((PEER[0], 128)) == 0x407F
+    assert exchange.client.channel_number((PEER[0], 129)) is None
+    exchange.send(b"x", (PEER[0], 129))
+    assert exchange.server.to_peers == [(b"x", (PEER[0], 129))]
 
 
 @pytest.mark.row("TRN-07")

@@ -14,7 +14,6 @@ import pytest
 
 from tests.support.real_loop import run_real
 from webrtc_py import API, Configuration, DataChannel, PeerConnection
-from webrtc_py.ice.relay import Relay
 from webrtc_py.ice_gatherer import ICEGatherer
 from webrtc_py.ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEServer
 from webrtc_py.ice_transport import ICETransport
@@ -98,10 +97,16 @@ class Side:
         self.received.clear()
 
     @property
-    def relay(self) -> Relay:
-        [base] = [base for base in self.gatherer.agent._newest._bases.values() if isinstance(base.socket, Relay)]
-        assert isinstance(base.socket, Relay)
-        return base.socket
+    def channel(self) -> int | None:
+        """The channel to the selected pair's other end."""
+        pair = self.transport.get_selected_candidate_pair()
+        assert pair is not None
+        [number] = {
+            base.relay._allocation._client.channel_number((pair.remote.address, pair.remote.port))
+            for base in self.gatherer.agent._newest._bases.values()
+            if base.relay is not None
+        }
+        return number
 
 
 async def connect(one: Side, other: Side) -> None:
@@ -135,14 +140,14 @@ def test_two_relays_carry_trains_both_ways(server: Coturn, way: str) -> None:
             for candidate in one.candidates:
                 assert candidate.typ is CandidateType.RELAY
                 assert candidate.related_address in ("0.0.0.0", "::")
-                assert candidate.related_port == 0
+                assert candidate.related_port == 9
             for side, far in ((one, other), (other, one)):
                 for size in (1, 3, 400, 1200):
                     data = bytes([size % 251 + 4]) * size * 20 + b"\xff"
                     side.transport.send(Train(memoryview(data), size))
                     await far.expect(data)
                 # By now the server has confirmed the channel, so that nothing goes in indications any more.
-                assert side.relay._client.channel_number(_destination(side)) == 0x4000
+                assert side.channel == 0x4000
         assert len(await all_deleted(server, log_before)) == 2
 
     run_real(main())
@@ -157,12 +162,6 @@ async def all_deleted(server: Coturn, log_before: int) -> set[str]:
         if made <= gone:
             return made
         await asyncio.sleep(0.01)
-
-
-def _destination(side: Side) -> tuple[str, int]:
-    pair = side.transport.get_selected_candidate_pair()
-    assert pair is not None
-    return pair.remote.address, pair.remote.port
 
 
 @pytest.mark.row("TRN-02", "TRN-16")
@@ -335,7 +334,7 @@ def test_data_channels_over_relays_on_both_sides(server: Coturn, way: str) -> No
                 assert {pair.local.typ, pair.remote.typ} == {CandidateType.RELAY}
                 for line in local.sdp.splitlines():
                     if line.startswith("a=candidate:"):
-                        assert " typ relay raddr 0.0.0.0 rport 0" in line
+                        assert " typ relay raddr 0.0.0.0 rport 9" in line
 
     run_real(main())
 

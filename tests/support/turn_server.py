@@ -55,6 +55,8 @@ class FakeTurnServer:
         message = stun.parse_message(data)
         self.log.append(message)
         if message.message_class == stun.Class.INDICATION:
+            if message.message_method == stun.Method.BINDING:
+                return []  # it keeps NATs from forgetting the client
             peer = message.attributes["XOR-PEER-ADDRESS"]
             if peer[0] in self.permissions:
                 self.to_peers.append((message.attributes["DATA"], peer))

@@ -179,6 +179,12 @@ class VirtualHost:
         await asyncio.sleep(self.network.resolve_timeout)
         raise OSError(f"{host} is not known")
 
+    async def resolve_srv(self, service: str, host: str) -> list[Address]:
+        try:
+            return self.network.services[f"{service}.{host}"]
+        except KeyError:
+            raise OSError(f"{host} says nothing of {service}") from None
+
     async def open_udp(self, host: str, port: int = 0) -> VirtualSocket:
         return self.bind(host, port)
 

@@ -112,6 +112,8 @@ class VirtualNetwork:
         self.names: dict[str, list[str]] = {}
         """What every host resolves: a name's addresses. A name without any takes ``resolve_timeout`` to fail."""
         self.resolve_timeout = 5.0
+        self.services: dict[str, list[Address]] = {}
+        """SRV records: the names and ports of ``_turn._udp.example.org``."""
         self.counters: Counter[str] = Counter()
         """Datagrams sent and delivered, and those dropped by the reason why."""
         self._links: dict[tuple[str, str], Link] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ParseError
 from ..ice import stun
-from ..ice.relay import MessageFramer
+from ..ice.links import MessageFramer
 from ..ice.retransmission import Retransmission
 from ..runtime.network import Address, DatagramSocket, Network, Stream
 from ..runtime.shared import Shared

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..ice.addresses import local_addresses
-from ..ice.relay import AllocationError, Relay
+from ..ice.links import DatagramLink, Link, StreamLink
+from ..ice.relay import Allocation, AllocationError
 from ..ice.server_codes import meaning_of
 from ..ice.url import ServerURL
 from ..runtime.network import Address, Network, Stream
@@ -82,9 +83,8 @@ class ServerExamination:
             prober.close()
         if not way.reached or not _wants_relay(url):
             return way
-        relay = self._make_relay(url, way)
-        relay.attach_socket(await self._network.open_udp(_any(way.server)), way.server)
-        return await self._allocate(relay, way)
+        socket = await self._network.open_udp(_any(way.server))
+        return await self._allocate(url, DatagramLink(socket, way.server), way)
 
     async def _try_stream(self, url: ServerURL, way: Way) -> Way:
         stream = await self._connect(url, way)
@@ -94,9 +94,7 @@ class ServerExamination:
             stream.close()
         if not way.reached or not _wants_relay(url):
             return way
-        relay = self._make_relay(url, way)
-        relay.attach_stream(await self._connect(url, way))
-        return await self._allocate(relay, way)
+        return await self._allocate(url, StreamLink(await self._connect(url, way), self._shared), way)
 
     async def _connect(self, url: ServerURL, way: Way) -> Stream:
         async with asyncio.timeout(self._timeout):
@@ -111,25 +109,25 @@ class ServerExamination:
             return replace(way, problem=f"no answer within {self._timeout:g} s")
         return replace(way, reached=True, problem=answer.problem, took=answer.took, mapped=answer.mapped)
 
-    def _make_relay(self, url: ServerURL, way: Way) -> Relay:
-        return Relay.make(
+    async def _allocate(self, url: ServerURL, link: Link, way: Way) -> Way:
+        host = way.server[0]
+        allocation = Allocation(
+            link,
             username=url.username,
             password=url.password,
-            family=6 if ":" in way.server[0] else 4,
-            reliable=way.transport != "udp",
+            families=(6 if ":" in host else 4,),
             shared=self._shared,
             on_lost=lambda relay, reason: None,
             on_refused=lambda relay, host, reason: None,
+            is_local=host == "::1" or host.startswith("127."),
         )
-
-    async def _allocate(self, relay: Relay, way: Way) -> Way:
         try:
-            allocated = await relay.allocate(self._timeout)
+            allocated = await allocation.allocate(self._timeout)
         except AllocationError as error:
             return replace(way, relay_problem=meaning_of(error.error_code, error.reason))
         finally:
-            await relay.close()
-        return replace(way, relayed=allocated.relayed)
+            await allocation.close()
+        return replace(way, relayed=allocated.relayed[0])
 
 
 def _name(url: ServerURL) -> str:

@@ -11,11 +11,13 @@ from ..errors import InvalidAccessError
 from ..runtime.network import Network
 from ..states import CandidateType, ContinualGatheringPolicy, MulticastDNSMode, NetworkType
 from .candidate import TCP_PRIORITY_OFFSET
+from .credentials import LongTermCredential
 from .mdns import is_usable_name
 from .mux import TCPMux, UDPMux
 from .options import AgentTimings
+from .proxy import parse_proxy
 from .rewrite import AddressRewriteRule
-from .url import ServerURL, parse_url
+from .url import TURN_PROTOCOLS, ServerURL, parse_url
 
 
 @dataclass(slots=True)
@@ -71,7 +73,14 @@ class AgentOptions:
     tcp_priority_offset: int = TCP_PRIORITY_OFFSET
     """By how much a TCP candidate's type preference is less than a UDP candidate's, 0 to 126 (RFC 6544 section 4.2)."""
     tls_context: ssl.SSLContext | None = None
-    """For ``turns:`` servers; None checks their certificates and names with the system's authorities."""
+    """For ``turns:`` servers; None checks their certificates and names with the system's authorities.
+
+    Over DTLS its ``verify_mode``, ``check_hostname`` and loaded authorities count, and nothing else of it.
+    """
+    turn_transport_protocols: Sequence[str] = TURN_PROTOCOLS
+    """How TURN servers may be reached: any of ``udp``, ``dtls``, ``tcp``, ``tls``."""
+    proxy: str = field(default="", repr=False)
+    """``http://[user:password@]host:port`` or ``socks5://...``, for TCP and TLS to TURN servers; UDP goes past it."""
     net: Network | None = None
     logger: logging.Logger | None = None
     """Where the agent tells its story, in place of ``webrtc_py.ice``: changes of state at INFO, the rest at DEBUG."""
@@ -86,8 +95,15 @@ class AgentOptions:
                 f"multicast_dns_host_name is {self.multicast_dns_host_name!r}; it must be one label and .local"
             )
         for url in self.server_urls:
-            if url.is_turn and CandidateType.RELAY in self.candidate_types and not (url.username and url.password):
-                raise InvalidAccessError(f"{url} needs a username and a password")
+            if url.is_turn and CandidateType.RELAY in self.candidate_types:
+                if not (url.username and url.password):
+                    raise InvalidAccessError(f"{url} needs a username and a password")
+                LongTermCredential(url.username, url.password)
+        for protocol in self.turn_transport_protocols:
+            if protocol not in TURN_PROTOCOLS:
+                raise InvalidAccessError(f"turn_transport_protocols has {protocol!r}; known are {TURN_PROTOCOLS}")
+        if self.proxy:
+            parse_proxy(self.proxy)
         self.continual_gathering = ContinualGatheringPolicy(self.continual_gathering)
         if not self.network_monitor_interval > 0:
             raise InvalidAccessError(

@@ -11,8 +11,10 @@ from ..runtime.shared import Shared
 from ..states import CandidateType
 from .addresses import LocalAddress
 from .binding import BindingQueries
+from .dialer import Dialer
 from .gather_hosts import HostGathering
 from .gather_plan import CandidateMaker, GatherPlan, Host
+from .gather_relays import RelayGathering
 from .gather_servers import ServerGathering
 
 # An interface that comes and goes all the time costs one round in this many seconds.
@@ -28,12 +30,13 @@ class _Round:
         host: Host,
         network: Network,
         maker: CandidateMaker,
+        relays: RelayGathering,
         queries: BindingQueries,
         shared: Shared,
     ) -> None:
         self.plan = plan
         self.hosts = HostGathering(plan, host, network, maker, shared)
-        self.servers = ServerGathering(plan, host, network, maker, self.hosts, queries, shared)
+        self.servers = ServerGathering(plan, host, network, maker, self.hosts, relays, queries)
 
     async def run(self) -> None:
         """Returns when everything has been found or has failed; raises nothing but CancelledError."""
@@ -53,6 +56,8 @@ class Gathering:
         self._queries = queries
         self._shared = shared
         self._maker = CandidateMaker(plan, host)
+        dialer = Dialer(network, shared, tls_context=plan.tls_context, proxy=plan.proxy)
+        self._relays = RelayGathering(plan, host, dialer, self._maker, shared)
         self._rounds: list[_Round] = []
         self._addresses: set[str] = set()
 
@@ -68,7 +73,7 @@ class Gathering:
 
     def _begin(self, plan: GatherPlan) -> _Round:
         self._addresses.update(address.host for address in plan.addresses)
-        begun = _Round(plan, self._host, self._network, self._maker, self._queries, self._shared)
+        begun = _Round(plan, self._host, self._network, self._maker, self._relays, self._queries, self._shared)
         self._rounds.append(begun)
         return begun
 
@@ -95,6 +100,7 @@ class Gathering:
             host = base.local_host
             if host is not None and host not in present:
                 self._host.base_gone(base, f"the address {host} is gone")
+        self._relays.give_up_vanished(present)
         for host in self._addresses - present:
             self._addresses.discard(host)
             self._maker.forget(host)
@@ -105,13 +111,12 @@ class Gathering:
         ]
 
     def _plans(self, addresses: Sequence[LocalAddress]) -> list[GatherPlan]:
-        """What is to be gathered now: all but relays on new addresses, and relays when none is left."""
+        """What is to be gathered now: all but relays on new addresses, and what relays were lost."""
         plans = []
         new = [address for address in addresses if address.host not in self._addresses]
         if new:
             others = self._plan.candidate_types - {CandidateType.RELAY}
             plans.append(replace(self._plan, addresses=new, candidate_types=others))
-        has_relay = any(base.relay is not None for base in self._host.bases())
-        if CandidateType.RELAY in self._plan.candidate_types and not has_relay:
+        if CandidateType.RELAY in self._plan.candidate_types:
             plans.append(replace(self._plan, addresses=addresses, candidate_types=frozenset({CandidateType.RELAY})))
         return plans

@@ -20,10 +20,11 @@ from .candidate import (
     tcp_local_preference,
 )
 from .mux import TCPMux, UDPMux
+from .proxy import Proxy
 from .relay import Relay
 from .rewrite import AddressRewriteRule, find_rule, told_addresses
 from .udp_port import UDPPort
-from .url import ServerURL
+from .url import TURN_PROTOCOLS, ServerURL
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,10 @@ class GatherPlan:
     timeout: float
     port_range: tuple[int, int] | None = None
     tls_context: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
+    """What TCP and TLS connections to TURN servers go through."""
+    turn_protocols: frozenset[str] = frozenset(TURN_PROTOCOLS)
+    """How TURN servers may be reached."""
     bind_relays: bool = False
     """Bind the sockets to TURN servers to one of ``addresses``, because a filter keeps us from the others."""
     network_types: frozenset[NetworkType] = frozenset(NetworkType)
@@ -211,7 +216,7 @@ class CandidateMaker:
         offset = 0
         if kind is CandidateType.RELAY:
             assert url is not None
-            protocol = "tls" if url.is_secure else url.transport
+            protocol = url.protocol
             preference = local_preference(":" not in host, index, protocol)
             base_host = host
         else:

@@ -32,6 +32,7 @@ from .explain import History, ServerProblem, Situation, count
 from .gather import Gathering
 from .gather_plan import Base, GatheringError, GatherPlan
 from .pair import Address, CandidatePair
+from .proxy import parse_proxy
 from .relay import Relay
 from .tcp import TCPEndpoint
 from .udp_port import UDPEndpoint, UDPPort
@@ -176,6 +177,8 @@ class Generation:
             timeout=options.stun_gather_timeout,
             port_range=options.port_range,
             tls_context=options.tls_context,
+            proxy=parse_proxy(options.proxy) if options.proxy else None,
+            turn_protocols=frozenset(options.turn_transport_protocols),
             bind_relays=options.interface_filter is not None or options.ip_filter is not None,
             network_types=networks,
             udp_mux=options.udp_mux,

@@ -1,20 +1,20 @@
-"""A TURN allocation with its socket: behaves like a datagram socket on the relayed address."""
+"""A TURN allocation with its way to the server: behaves like a datagram socket on each relayed address."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable
 
-from ..errors import ParseError
 from ..runtime.driver import Driver
-from ..runtime.network import Address, DatagramSocket, Receiver, Stream
+from ..runtime.network import Address, Receiver
 from ..runtime.shared import Shared
 from ..train import Train
+from .links import Link
 from .turn import (
     CHANNEL_HEADER,
+    MAX_PAYLOAD,
     UNREACHABLE,
     Allocated,
     AllocationFailed,
@@ -26,8 +26,6 @@ from .turn import (
 
 logger = logging.getLogger(__name__)
 
-# What may wait for a TCP connection that does not keep up: more would only be delay, and loss tells congestion.
-_MAX_STREAM_QUEUE = 256 << 10
 # How long close() waits for the server's word that the allocation is gone.
 _CLOSE_TIMEOUT = 1.5
 
@@ -42,221 +40,109 @@ class AllocationError(Exception):
         self.alternate = failed.alternate
 
 
-class _Link(Protocol):
-    """The way to the server. What it receives it hands on message by message, or train by train."""
-
-    def send_message(self, message: bytes) -> None: ...
-
-    def send_channel_data(self, number: int, train: Train) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class DatagramLink:
-    """UDP to the server: a train of a peer's datagrams is a train of ChannelData messages, four octets longer each."""
-
-    def __init__(self, socket: DatagramSocket, server: Address, on_train: Callable[[Train, float], None]) -> None:
-        self._socket = socket
-        self._server = server
-        self._on_train = on_train
-        self.foreign = 0
-        """Datagrams that came from elsewhere than the server."""
-        socket.set_receiver(self._receive)
-
-    def send_message(self, message: bytes) -> None:
-        self._socket.send(Train.of(message), self._server)
-
-    def send_channel_data(self, number: int, train: Train) -> None:
-        data, size = train.data, train.segment_size
-        if len(data) <= size:
-            self._socket.send(Train.of(CHANNEL_HEADER.pack(number, len(data)) + data), self._server)
-            return
-        header = CHANNEL_HEADER.pack(number, size)
-        parts: list[bytes | memoryview] = []
-        for datagram in train:
-            parts += (header, datagram)
-        parts[-2] = CHANNEL_HEADER.pack(number, len(parts[-1]))
-        self._socket.send(Train(memoryview(b"".join(parts)), size + CHANNEL_HEADER.size), self._server)
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _receive(self, train: Train, source: Address, now: float) -> None:
-        if source == self._server:
-            self._on_train(train, now)
-        else:
-            self.foreign += len(train)
-
-
-class StreamLink:
-    """TCP or TLS to the server: messages back to back, ChannelData padded to four octets (RFC 8656 section 12.5)."""
-
-    def __init__(
-        self,
-        stream: Stream,
-        on_train: Callable[[Train, float], None],
-        on_lost: Callable[[str], None],
-        shared: Shared,
-    ) -> None:
-        self._stream = stream
-        self._on_train = on_train
-        self._on_lost = on_lost
-        self._shared = shared
-        self._framer = MessageFramer()
-        self.dropped = 0
-        """Datagrams that were not sent because the connection did not keep up."""
-        stream.set_receiver(self._receive, self._lost)
-
-    def send_message(self, message: bytes) -> None:
-        if self._stream.write_buffer_size > _MAX_STREAM_QUEUE:
-            self.dropped += 1
-            return
-        self._stream.write(message + bytes(-len(message) % 4))
-
-    def send_channel_data(self, number: int, train: Train) -> None:
-        if self._stream.write_buffer_size > _MAX_STREAM_QUEUE:
-            self.dropped += len(train)
-            return
-        parts: list[bytes | memoryview] = []
-        for datagram in train:
-            parts += (CHANNEL_HEADER.pack(number, len(datagram)), datagram, bytes(-len(datagram) % 4))
-        self._stream.write(b"".join(parts))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def _receive(self, data: bytes) -> None:
-        now = self._shared.loop.time()
-        try:
-            for message in self._framer.feed(data):
-                self._on_train(Train.of(message), now)
-        except ParseError as error:
-            self._stream.close()
-            self._on_lost(str(error))
-
-    def _lost(self, error: Exception | None) -> None:
-        self._on_lost(f"the connection to the server is lost: {error or 'it closed'}")
-
-
-class MessageFramer:
-    """Cuts a stream from a TURN server into messages. It keeps one unfinished message, 64 KiB at most."""
-
-    __slots__ = ("_rest",)
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[memoryview]:
-        """The messages that are complete now. ParseError when the stream is no stream of messages."""
-        view = memoryview(self._rest + data if self._rest else data)
-        position = 0
-        while len(view) - position >= 4:
-            first, length = CHANNEL_HEADER.unpack_from(view, position)
-            if first < 0x4000:  # STUN: two zero bits, and a length without the header's 20 octets
-                size = padded = 20 + length
-            elif first < 0x8000:
-                size = 4 + length
-                padded = size + -size % 4
-            else:
-                raise ParseError(f"a message from the TURN server starts with {first:#06x}")
-            if len(view) - position < padded:
-                break
-            yield view[position : position + size]
-            position += padded
-        self._rest = bytes(view[position:])
-
-
 class Relay:
-    """An allocation on a TURN server. It sends from, and receives on, the relayed address."""
+    """One relayed address of an allocation: it sends from there, and receives what comes there."""
 
-    def __init__(
-        self,
-        client: TurnClient,
-        shared: Shared,
-        on_lost: Callable[[Relay, str], None],
-        on_refused: Callable[[Relay, str, str], None],
-    ) -> None:
-        """``on_lost`` is told why the allocation ended, ``on_refused`` which host cannot be reached, and why."""
-        self._client = client
-        self._shared = shared
-        self._on_lost = on_lost
-        self._on_refused = on_refused
-        self._link: _Link | None = None
-        self._receiver: Receiver | None = None
-        self._driver = Driver[bytes, TurnEvent](client, self._send_message, self._on_event, shared)
-        self._allocation: asyncio.Future[Allocated] = shared.loop.create_future()
-        self._closed: asyncio.Future[None] = shared.loop.create_future()
-
-    @classmethod
-    def make(
-        cls,
-        *,
-        username: str,
-        password: str,
-        family: int,
-        reliable: bool,
-        shared: Shared,
-        on_lost: Callable[[Relay, str], None],
-        on_refused: Callable[[Relay, str, str], None],
-    ) -> Relay:
-        client = TurnClient(
-            username=username,
-            password=password,
-            family=family,
-            reliable=reliable,
-            make_transaction_id=lambda: secrets.token_bytes(12),
-        )
-        return cls(client, shared, on_lost, on_refused)
-
-    def attach_socket(self, socket: DatagramSocket, server: Address) -> None:
-        self._link = DatagramLink(socket, server, self._receive)
-
-    def attach_stream(self, stream: Stream) -> None:
-        self._link = StreamLink(stream, self._receive, self._lose, self._shared)
-
-    async def allocate(self, timeout: float) -> Allocated:
-        """Ask the server for an address. Raises :class:`AllocationError`."""
-        now = self._shared.loop.time()
-        self._client.allocate(now, timeout)
-        self._driver.flush(now)
-        return await self._allocation
+    def __init__(self, allocation: Allocation, address: Address) -> None:
+        self._allocation = allocation
+        self._address = address
+        self.receiver: Receiver | None = None
 
     @property
     def local_address(self) -> Address:
         """The relayed address."""
-        return self._allocation.result().relayed
+        return self._address
 
     def set_receiver(self, receiver: Receiver | None) -> None:
-        self._receiver = receiver
+        self.receiver = receiver
 
     def permit(self, host: str, now: float) -> None:
         """Ask the server to let this host's datagrams through."""
-        self._client.permit(host, now)
-        self._driver.flush(now)
+        self._allocation.permit(host, now)
 
     def bind_channel(self, peer: Address, now: float) -> None:
         """The peer has been selected: give it a channel."""
-        self._client.bind(peer, now)
-        self._driver.flush(now)
+        self._allocation.bind_channel(peer, now)
 
     def send(self, train: Train, address: Address) -> None:
-        link = self._link
-        if link is None:
-            return
-        number = self._client.channel_number(address)
-        if number is not None:
-            link.send_channel_data(number, train)
-            return
+        self._allocation.send(train, address)
+
+    async def close(self) -> None:
+        """Give the address back; the last of an allocation's deletes it, for which the server gets a second."""
+        self.receiver = None
+        await self._allocation.give_back(self)
+
+    def abort(self) -> None:
+        """Give the address back without waiting; the server frees the allocation when its lifetime is over."""
+        self.receiver = None
+        self._allocation.drop(self)
+
+
+class Allocation:
+    """An allocation on the server at the other end of ``link``, with a :class:`Relay` for each relayed address."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        username: str,
+        password: str,
+        families: tuple[int, ...],
+        shared: Shared,
+        on_lost: Callable[[Relay, str], None],
+        on_refused: Callable[[Relay, str, str], None],
+        is_local: bool = False,
+    ) -> None:
+        """``families`` and ``is_local`` are :class:`TurnClient`'s. ``on_lost`` is told for each relay why the
+        allocation ended, ``on_refused`` which host cannot be reached from a relay, and why.
+        """
+        self._client = TurnClient(
+            username=username,
+            password=password,
+            families=families,
+            reliable=link.reliable,
+            make_transaction_id=lambda: secrets.token_bytes(12),
+            is_local=is_local,
+        )
+        self._shared = shared
+        self._on_lost = on_lost
+        self._on_refused = on_refused
+        self._link: Link | None = link
+        self._driver = Driver[bytes, TurnEvent](self._client, self._send_message, self._on_event, shared)
+        self._allocated: asyncio.Future[Allocated] = shared.loop.create_future()
+        self._closed: asyncio.Future[None] = shared.loop.create_future()
+        self._relays: dict[bool, Relay] = {}
+        self.relays: tuple[Relay, ...] = ()
+        """One for each family that the server gave an address of."""
+        self.dropped = 0
+        """Datagrams that were too long to be relayed."""
+        link.set_receiver(self._receive, self.lose)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server has given it, and nothing has ended it yet."""
+        return bool(self._relays) and not self._closed.done()
+
+    @property
+    def local_host(self) -> str | None:
+        """Our own address on the way to the server, where the system does not choose it anew for each packet."""
+        host = "" if self._link is None else self._link.local_address[0]
+        return None if host in ("", "0.0.0.0", "::") else host
+
+    async def allocate(self, timeout: float) -> Allocated:
+        """Ask the server for addresses. Raises :class:`AllocationError`."""
         now = self._shared.loop.time()
-        for datagram in train:
-            message = self._client.send(datagram, address, now)
-            if message is not None:
-                link.send_message(message)
+        self._client.allocate(now, timeout)
+        self._driver.flush(now)
+        return await self._allocated
+
+    def refresh(self, now: float) -> None:
+        """Ask the server whether it still knows us, as after a change of our own addresses: ``on_lost`` if not."""
+        self._client.refresh(now)
         self._driver.flush(now)
 
     async def close(self) -> None:
-        """Delete the allocation and close the socket; a server that does not answer is waited for a second."""
-        self._receiver = None
+        """Delete the allocation and close the way to the server, which is waited for a second."""
         if self._link is None:
             return
         try:
@@ -271,16 +157,59 @@ class Relay:
             self.abort()
 
     def abort(self) -> None:
-        """Close the socket at once; the server frees the allocation when its lifetime is over."""
+        """Close the way to the server at once."""
         self._driver.close()
-        self._receiver = None
+        self._relays.clear()
         if self._link is not None:
             self._link.close()
             self._link = None
-        if self._allocation.cancel():
+        if self._allocated.cancel():
             return
-        if not self._allocation.cancelled():
-            self._allocation.exception()  # taken, in case nobody waited for it
+        if not self._allocated.cancelled():
+            self._allocated.exception()  # taken, in case nobody waited for it
+
+    # For its relays
+
+    async def give_back(self, relay: Relay) -> None:
+        if self._forget(relay):
+            await self.close()
+
+    def drop(self, relay: Relay) -> None:
+        if self._forget(relay):
+            self.abort()
+
+    def _forget(self, relay: Relay) -> bool:
+        """Whether it was the last."""
+        family = ":" in relay.local_address[0]
+        if self._relays.get(family) is relay:
+            del self._relays[family]
+        return not self._relays
+
+    def permit(self, host: str, now: float) -> None:
+        self._client.permit(host, now)
+        self._driver.flush(now)
+
+    def bind_channel(self, peer: Address, now: float) -> None:
+        self._client.bind(peer, now)
+        self._driver.flush(now)
+
+    def send(self, train: Train, address: Address) -> None:
+        link = self._link
+        if link is None:
+            return
+        number = self._client.channel_number(address)
+        if number is not None:
+            if train.segment_size <= MAX_PAYLOAD or len(train.data) <= MAX_PAYLOAD:
+                link.send_channel_data(number, train)
+            else:
+                self.dropped += len(train)
+            return
+        now = self._shared.loop.time()
+        for datagram in train:
+            message = self._client.send(datagram, address, now)
+            if message is not None:
+                link.send_message(message)
+        self._driver.flush(now)
 
     def _send_message(self, message: bytes) -> None:
         if self._link is not None:
@@ -289,16 +218,19 @@ class Relay:
     def _receive(self, train: Train, now: float) -> None:
         payloads = self._strip_channel_headers(train) if len(train.data) > train.segment_size else None
         if payloads is not None:
-            data, peer = payloads
-            if self._receiver is not None:
-                self._receiver(data, peer, now)
+            self._deliver(*payloads, now)
             return
         for message in train:
             received = self._client.receive(message, now)
-            if received is not None and self._receiver is not None:
+            if received is not None:
                 payload, peer = received
-                self._receiver(Train.of(payload), peer, now)
+                self._deliver(Train.of(payload), peer, now)
         self._driver.flush(now)
+
+    def _deliver(self, train: Train, peer: Address, now: float) -> None:
+        relay = self._relays.get(":" in peer[0])
+        if relay is not None and relay.receiver is not None:
+            relay.receiver(train, peer, now)
 
     def _strip_channel_headers(self, train: Train) -> tuple[Train, Address] | None:
         """A train of one channel's data as the peer's train; None when it is something else."""
@@ -323,25 +255,31 @@ class Relay:
 
     def _on_event(self, event: TurnEvent) -> None:
         if isinstance(event, Allocated):
-            if not self._allocation.done():
-                self._allocation.set_result(event)
+            if not self._allocated.done():
+                self.relays = tuple(Relay(self, address) for address in event.relayed)
+                self._relays = {":" in relay.local_address[0]: relay for relay in self.relays}
+                self._allocated.set_result(event)
         elif isinstance(event, AllocationFailed):
             self._fail(event)
         elif isinstance(event, PermissionRefused):
             logger.debug("TURN: no permission for %s: %d %s", event.host, event.error_code, event.reason)
-            self._on_refused(self, event.host, f"{event.error_code} {event.reason}")
+            relay = self._relays.get(":" in event.host)
+            if relay is not None:
+                self._on_refused(relay, event.host, f"{event.error_code} {event.reason}")
         elif isinstance(event, Closed) and not self._closed.done():
             self._closed.set_result(None)
 
-    def _lose(self, reason: str) -> None:
+    def lose(self, reason: str) -> None:
+        """The way to the server is known to be gone."""
         self._fail(AllocationFailed(UNREACHABLE, reason))
 
     def _fail(self, failed: AllocationFailed) -> None:
         if self._closed.done():
             return
         self._closed.set_result(None)
-        if not self._allocation.done():
-            self._allocation.set_exception(AllocationError(failed))
-        elif self._link is not None and not self._allocation.cancelled() and self._allocation.exception() is None:
+        if not self._allocated.done():
+            self._allocated.set_exception(AllocationError(failed))
+        elif self._link is not None and not self._allocated.cancelled() and self._allocated.exception() is None:
             self._driver.close()
-            self._on_lost(self, failed.reason)
+            for relay in list(self._relays.values()):
+                self._on_lost(relay, failed.reason)

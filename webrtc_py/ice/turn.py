@@ -1,13 +1,16 @@
-"""The TURN client (RFC 8656) as an engine: allocation, permissions, channels. :mod:`.relay` gives it a socket.
+"""The TURN client (RFC 8656) as an engine: allocation, permissions, channels. :mod:`.relay` gives it a way to a server.
 
-Data to a peer goes in Send indications until a channel is bound, and waits, a few datagrams at most, until the server
-has confirmed the permission: what reaches the server earlier it drops without a word.
+One allocation has a relayed address of one family, or one of each. Data to a peer goes in Send indications until a
+channel is bound, and waits, a few datagrams at most, until the server has confirmed the permission: what reaches the
+server earlier it drops without a word.
 
-Left out: TCP allocations (RFC 6062), reserved and even ports, and mobility, which ICE has no use for.
+Left out: TCP allocations (RFC 6062), whose relayed addresses only peers without UDP could use, and those meet us by
+UDP from their own relay; reserved and even ports, mobility and DONT-FRAGMENT, which ICE has no use for.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import struct
 from collections.abc import Callable
@@ -17,8 +20,24 @@ from typing import Any
 
 from ..errors import ParseError
 from . import stun
-from .credentials import STALE_NONCE, UNAUTHENTICATED, LongTermCredential
-from .retransmission import TRANSACTION_TIMEOUT, Retransmission
+from .credentials import LongTermCredential
+from .retransmission import TRANSACTION_TIMEOUT
+from .turn_transactions import TRY_ALTERNATE, UNREACHABLE, Refusal, Request, Transactions
+
+__all__ = [
+    "ADDRESS_FAMILY_NOT_SUPPORTED",
+    "ALLOCATION_MISMATCH",
+    "CHANNEL_HEADER",
+    "MAX_PAYLOAD",
+    "TRY_ALTERNATE",
+    "UNREACHABLE",
+    "Allocated",
+    "AllocationFailed",
+    "Closed",
+    "PermissionRefused",
+    "TurnClient",
+    "TurnEvent",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -26,35 +45,47 @@ Address = tuple[str, int]
 
 CHANNEL_HEADER = struct.Struct("!HH")
 """Channel number and length of the data (RFC 8656 section 12.4)."""
+_MAX_MESSAGE = 1500 - 40 - 8
+# No packet becomes fragments on its way, to the server in a message or from it to the peer (RFC 8656 section 3.7): this
+# is what an Ethernet frame has room for below IPv6 and UDP.
+MAX_PAYLOAD = _MAX_MESSAGE - CHANNEL_HEADER.size
+"""The longest datagram that is relayed."""
 
 _UDP = 17 << 24  # REQUESTED-TRANSPORT: the protocol number, then three reserved octets
-_IPV6 = 2  # REQUESTED-ADDRESS-FAMILY
+_IPV6 = 2  # REQUESTED-ADDRESS-FAMILY, ADDITIONAL-ADDRESS-FAMILY
 _LIFETIME = 600
+# A server may grant an allocation for longer, but how long it is to live is then no longer for us to know.
+_MAX_LIFETIME = 3600
 # The allocation is refreshed a minute before it ends (RFC 8656 section 8), or at half of a lifetime below two minutes.
 _REFRESH_MARGIN = 60.0
+_MIN_REFRESH_INTERVAL = 1.0
 # Permissions end after 5 minutes and channels after 10 (RFC 8656 sections 9 and 12); a ChannelBind renews both.
 _PEER_REFRESH_INTERVAL = 240.0
 _RETRY_INTERVAL = 10.0
-_CHANNEL_NUMBERS = range(0x4000, 0x5000)
-# A server that keeps answering 401 or 438 is not worth more requests than this.
-_MAX_ATTEMPTS = 4
+# A NAT that forgets our socket's mapping loses the allocation with it; many do after half a minute of silence.
+_KEEPALIVE_INTERVAL = 20.0
+# Up to 0x4FFF (RFC 8656 section 12); a number is never given to a second peer.
+_FIRST_CHANNEL = 0x4000
 # An ICE session has at most 100 pairs; more peers than that are not ours.
 _MAX_PEERS = 128
 _MAX_HELD = 8
 _CLOSE_TIMEOUT = 1.0
 
 ALLOCATION_MISMATCH = 437
-TRY_ALTERNATE = 300
-UNREACHABLE = 701
-"""webrtc-pc's code for a server that does not answer."""
+ADDRESS_FAMILY_NOT_SUPPORTED = 440
+_PEER_FAMILY_MISMATCH = 443
 
 
 @dataclass(frozen=True, slots=True)
 class Allocated:
-    """The server has given an address; ``mapped`` is ours as the server sees it."""
+    """The server has given an address of each family that ``relayed`` has; ``mapped`` is ours as the server sees it.
 
-    relayed: Address
-    mapped: Address
+    ``mapped`` is None when what the server says cannot be anybody's. ``missing`` is why a second family was not given.
+    """
+
+    relayed: tuple[Address, ...]
+    mapped: Address | None
+    missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,30 +123,6 @@ class _State(Enum):
 
 
 @dataclass(slots=True)
-class _Request:
-    """A request that waits for its response, through all its attempts to authenticate."""
-
-    method: stun.Method
-    attributes: dict[str, Any]
-    on_success: Callable[[stun.Message, float], None]
-    on_error: Callable[[_Refusal, float], None]
-    timeout: float
-    data: bytes = b""
-    schedule: Retransmission = field(default_factory=lambda: Retransmission(0.0))
-    key: bytes | None = None
-    realm: str | None = None
-    attempts: int = 0
-    unauthentic: _Refusal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    error_code: int
-    reason: str
-    alternate: Address | None = None
-
-
-@dataclass(slots=True)
 class _Permission:
     """What we may send to one host."""
 
@@ -138,8 +145,9 @@ class _Channel:
 class TurnClient:
     """One allocation. The five verbs of an engine, and :meth:`allocate`, :meth:`permit`, :meth:`bind`, :meth:`close`.
 
-    ``family`` is the relayed address's, 4 or 6. ``reliable`` says that TCP or TLS carries it: nothing is sent again.
-    ``make_transaction_id`` gives twelve random octets at each call.
+    ``families`` are the relayed addresses', 4 or 6 or both; a server may give only one of two. ``reliable`` says that
+    TCP or TLS carries it: nothing is sent again. ``is_local`` says that the server may relay from the loopback address,
+    being on this host itself. ``make_transaction_id`` gives twelve random octets at each call.
     """
 
     def __init__(
@@ -147,53 +155,77 @@ class TurnClient:
         *,
         username: str,
         password: str,
-        family: int,
+        families: tuple[int, ...],
         reliable: bool,
         make_transaction_id: Callable[[], bytes],
+        is_local: bool = False,
     ) -> None:
-        self._credential = LongTermCredential(username, password)
-        self._family = family
+        self._families = families
         self._reliable = reliable
+        self._is_local = is_local
         self._make_transaction_id = make_transaction_id
+        self._transactions = Transactions(
+            LongTermCredential(username, password), reliable=reliable, make_transaction_id=make_transaction_id
+        )
         self._state = _State.NEW
-        self._requests: dict[bytes, _Request] = {}
+        self._allocate_request: Request | None = None
+        self._relayed: tuple[Address, ...] = ()
         self._refresh_at: float | None = None
         self._expires_at = 0.0
+        self._keepalive_at = 0.0
         self._permissions: dict[str, _Permission] = {}
         self._channels: dict[Address, _Channel] = {}
         self._peers: dict[int, Address] = {}
         self._output: list[bytes] = []
         self._events: list[TurnEvent] = []
-        self.dropped = 0
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
         """Datagrams that nobody could use: malformed, forged, for unknown channels, to hosts without permission."""
+        return self._dropped + self._transactions.dropped
 
     # Commands
 
     def allocate(self, now: float, timeout: float = TRANSACTION_TIMEOUT) -> None:
         """Ask for a relayed address; :class:`Allocated` or :class:`AllocationFailed` follows."""
         attributes: dict[str, Any] = {"LIFETIME": _LIFETIME, "REQUESTED-TRANSPORT": _UDP}
-        if self._family == 6:  # IPv4 is the default (RFC 8656 section 7.2), also for servers that know nothing else
+        # IPv4 is the default (RFC 8656 section 7.2), also for servers that know nothing else.
+        if self._families == (6,):
             attributes["REQUESTED-ADDRESS-FAMILY"] = _IPV6
+        elif 6 in self._families:
+            attributes["ADDITIONAL-ADDRESS-FAMILY"] = _IPV6
         self._state = _State.ALLOCATING
-        self._request(stun.Method.ALLOCATE, attributes, self._on_allocated, self._on_not_allocated, now, timeout)
+        self._allocate_request = self._transactions.request(
+            stun.Method.ALLOCATE, attributes, self._on_allocated, self._on_not_allocated, now, timeout
+        )
+
+    def refresh(self, now: float) -> None:
+        """Ask at once whether the server still knows the allocation, as when our own address may have changed."""
+        if self._state is _State.ALLOCATED and self._refresh_at is not None:
+            self._refresh(now)
 
     def permit(self, host: str, now: float) -> None:
         """Let this host's datagrams through (RFC 8656 section 9), and keep it so."""
         if self._state is not _State.ALLOCATED or host in self._permissions:
             return
         if len(self._permissions) >= _MAX_PEERS:
-            self.dropped += 1
+            self._dropped += 1
             return
-        self._permissions[host] = _Permission()
-        self._create_permission(host, now)
+        permission = self._permissions[host] = _Permission()
+        if self._can_reach(host):
+            self._create_permission(host, now)
+        else:
+            permission.is_refused = True
+            self._events.append(PermissionRefused(host, _PEER_FAMILY_MISMATCH, "the relay has no address of its kind"))
 
     def bind(self, peer: Address, now: float) -> None:
         """Bind a channel to this peer in the background, which saves 32 octets and more for each datagram."""
-        if self._state is not _State.ALLOCATED or peer in self._channels:
+        if self._state is not _State.ALLOCATED or peer in self._channels or not self._can_reach(peer[0]):
             return
-        if len(self._peers) >= len(_CHANNEL_NUMBERS):
-            return  # Send indications go on; a number is never given to a second peer
-        channel = _Channel(_CHANNEL_NUMBERS[len(self._peers)], peer)
+        if len(self._peers) >= _MAX_PEERS:
+            return  # Send indications go on
+        channel = _Channel(_FIRST_CHANNEL + len(self._peers), peer)
         self._channels[peer] = channel
         self._peers[channel.number] = peer
         self._bind_channel(channel, now)
@@ -202,24 +234,25 @@ class TurnClient:
         """Delete the allocation. :class:`Closed` follows within a second."""
         if self._state in (_State.CLOSING, _State.CLOSED):
             return
-        allocate = next(iter(self._requests.values()), None) if self._state is _State.ALLOCATING else None
+        allocate = self._allocate_request if self._state is _State.ALLOCATING else None
         has_allocation = self._state is _State.ALLOCATED
         self._drop_everything()
         self._state = _State.CLOSING
         if has_allocation:
             self._delete_allocation(now)
-        elif allocate is not None and allocate.key is not None:
+        elif allocate is not None and allocate.is_signed:
             # It may yet succeed, and some servers answer a Refresh that follows it first: with 437, and are then left
             # with the allocation.
-            allocate.attempts = _MAX_ATTEMPTS
-            allocate.on_success = lambda response, now: self._delete_allocation(now)
-            allocate.on_error = lambda refusal, now: self._on_closed()
-            self._requests[allocate.data[8:20]] = allocate
+            self._transactions.finish(
+                allocate,
+                lambda response, now: self._delete_allocation(now),
+                lambda refusal, now: self._on_closed(),
+            )
         else:
             self._on_closed()
 
     def _delete_allocation(self, now: float) -> None:
-        self._request(
+        self._transactions.request(
             stun.Method.REFRESH,
             {"LIFETIME": 0},
             lambda response, now: self._on_closed(),
@@ -240,8 +273,8 @@ class TurnClient:
 
     def send(self, data: bytes | memoryview, peer: Address, now: float) -> bytes | None:
         """The message that carries a datagram to a peer; None when it waits for a permission, or is dropped."""
-        if self._state is not _State.ALLOCATED:
-            self.dropped += 1
+        if self._state is not _State.ALLOCATED or len(data) > MAX_PAYLOAD:
+            self._dropped += 1
             return None
         number = self.channel_number(peer)
         if number is not None:
@@ -250,14 +283,14 @@ class TurnClient:
         self.permit(host, now)
         permission = self._permissions.get(host)
         if permission is None or permission.is_refused:
-            self.dropped += 1
+            self._dropped += 1
             return None
         if permission.is_installed:
             return self._send_indication(bytes(data), peer)
         if len(permission.held) < _MAX_HELD:
             permission.held.append((bytes(data), peer))
         else:
-            self.dropped += 1
+            self._dropped += 1
         return None
 
     def receive(self, data: bytes | memoryview, now: float) -> tuple[bytes | memoryview, Address] | None:
@@ -267,39 +300,36 @@ class TurnClient:
         try:
             message = stun.parse_message(bytes(data))
         except ParseError:
-            self.dropped += 1
+            self._dropped += 1
             return None
         if message.message_class in (stun.Class.RESPONSE, stun.Class.ERROR):
-            self._receive_response(message, now)
+            self._transactions.receive(message, now)
             return None
         payload = message.attributes.get("DATA")
         peer = message.attributes.get("XOR-PEER-ADDRESS")
         if message.message_method != stun.Method.DATA or not payload or peer is None:
-            self.dropped += 1
+            self._dropped += 1
             return None
-        if peer[0] not in self._permissions:  # RFC 8656 section 11.4
-            self.dropped += 1
+        permission = self._permissions.get(peer[0])
+        if permission is None or permission.is_refused:  # RFC 8656 section 11.4
+            self._dropped += 1
             return None
         return payload, peer
 
     # The engine's other verbs
 
     def handle_timeout(self, now: float) -> None:
-        for transaction_id, request in list(self._requests.items()):
-            if transaction_id not in self._requests:
-                continue  # another's failure ended the allocation
-            if request.schedule.is_over(now):
-                del self._requests[transaction_id]
-                request.on_error(request.unauthentic or _Refusal(UNREACHABLE, "the server does not answer"), now)
-            elif request.schedule.is_due(now):
-                self._output.append(request.data)
+        self._transactions.handle_timeout(now)
         if self._state is not _State.ALLOCATED:
             return
         if now >= self._expires_at:
-            self._lose(_Refusal(UNREACHABLE, "the allocation could not be refreshed in time"))
+            self._lose(Refusal(UNREACHABLE, "the allocation could not be refreshed in time"))
             return
         if self._refresh_at is not None and now >= self._refresh_at:
             self._refresh(now)
+        if not self._reliable and now >= self._keepalive_at:
+            self._keepalive_at = now + _KEEPALIVE_INTERVAL
+            self._output.append(stun.binding_indication(self._make_transaction_id()))
         for host, permission in self._permissions.items():
             if permission.is_installed and not permission.is_pending and now >= permission.refresh_at:
                 self._create_permission(host, now)
@@ -308,124 +338,101 @@ class TurnClient:
                 self._bind_channel(channel, now)
 
     def next_timeout(self) -> float | None:
-        due = [request.schedule.due for request in self._requests.values()]
-        if self._state is _State.ALLOCATED:
-            due.append(self._expires_at)
-            if self._refresh_at is not None:
-                due.append(self._refresh_at)
-            due += [p.refresh_at for p in self._permissions.values() if p.is_installed and not p.is_pending]
-            due += [c.refresh_at for c in self._channels.values() if not c.is_pending]
-        return min(due, default=None)
+        due = self._transactions.next_timeout()
+        if self._state is not _State.ALLOCATED:
+            return due
+        deadlines = [self._expires_at]
+        if due is not None:
+            deadlines.append(due)
+        if self._refresh_at is not None:
+            deadlines.append(self._refresh_at)
+        if not self._reliable:
+            deadlines.append(self._keepalive_at)
+        deadlines += [p.refresh_at for p in self._permissions.values() if p.is_installed and not p.is_pending]
+        deadlines += [c.refresh_at for c in self._channels.values() if not c.is_pending]
+        return min(deadlines)
 
     def datagrams_to_send(self, now: float) -> list[bytes]:
         """Messages to the server."""
-        output, self._output = self._output, []
+        output = self._transactions.output + self._output
+        self._transactions.output.clear()
+        self._output.clear()
         return output
 
     def events(self) -> list[TurnEvent]:
         events, self._events = self._events, []
         return events
 
-    # Requests and their responses
-
-    def _request(
-        self,
-        method: stun.Method,
-        attributes: dict[str, Any],
-        on_success: Callable[[stun.Message, float], None],
-        on_error: Callable[[_Refusal, float], None],
-        now: float,
-        timeout: float = TRANSACTION_TIMEOUT,
-    ) -> None:
-        self._transmit(_Request(method, attributes, on_success, on_error, timeout), now)
-
-    def _transmit(self, request: _Request, now: float) -> None:
-        transaction_id = self._make_transaction_id()
-        message = stun.Message(request.method, stun.Class.REQUEST, transaction_id, dict(request.attributes))
-        request.data = self._credential.sign(message)
-        request.key = self._credential.key
-        request.realm = self._credential.realm
-        request.attempts += 1
-        timeout = request.timeout if request.attempts == 1 else request.schedule.deadline - now
-        request.schedule = Retransmission(now, reliable=self._reliable, timeout=timeout)
-        self._requests[transaction_id] = request
-        self._output.append(request.data)
-
-    def _forget(self, request: _Request) -> None:
-        del self._requests[request.data[8:20]]
-
-    def _receive_response(self, message: stun.Message, now: float) -> None:
-        request = self._requests.get(message.transaction_id)
-        if request is None or message.message_method != request.method:
-            self.dropped += 1
-            return
-        refusal = None if message.message_class == stun.Class.RESPONSE else _refusal_of(message)
-        is_challenge = refusal is not None and refusal.error_code in (UNAUTHENTICATED, STALE_NONCE)
-        if request.key is not None and not is_challenge and not message.check_message_integrity(request.key):
-            self._receive_unauthentic(request, refusal, now)
-            return
-        self._forget(request)
-        if refusal is None:
-            self._credential.take_nonce(message)
-            request.on_success(message, now)
-        elif (
-            is_challenge
-            and request.attempts < _MAX_ATTEMPTS
-            and self._credential.take_challenge(message, request.realm)
-        ):
-            self._transmit(request, now)
-        else:
-            request.on_error(refusal, now)
-
-    def _receive_unauthentic(self, request: _Request, refusal: _Refusal | None, now: float) -> None:
-        """Over UDP it is as if it had never come (RFC 8489 section 9.2.5); when nothing better comes, it says why."""
-        self.dropped += 1
-        request.unauthentic = refusal or _Refusal(UNREACHABLE, "the server's response has no valid MESSAGE-INTEGRITY")
-        if self._reliable:
-            self._forget(request)
-            request.on_error(request.unauthentic, now)
-
     # The allocation
 
     def _on_allocated(self, response: stun.Message, now: float) -> None:
-        lifetime = response.attributes.get("LIFETIME", 0)
-        relayed = response.attributes.get("XOR-RELAYED-ADDRESS")
-        mapped = response.attributes.get("XOR-MAPPED-ADDRESS")
-        if relayed is None or mapped is None or not lifetime:
-            self._lose(_Refusal(UNREACHABLE, "the server's Allocate response lacks an address or a lifetime"))
+        attributes = response.attributes
+        lifetime = attributes.get("LIFETIME", 0)
+        relayed = [one for one in (attributes.get("XOR-RELAYED-ADDRESS"), response.second_relayed) if one is not None]
+        if not relayed or "XOR-MAPPED-ADDRESS" not in attributes or not lifetime:
+            self._lose(Refusal(UNREACHABLE, "the server's Allocate response lacks an address or a lifetime"))
             return
-        if (":" in relayed[0]) != (self._family == 6):
-            self._lose(_Refusal(UNREACHABLE, f"the server allocated {relayed[0]}, which is not IPv{self._family}"))
+        usable = {_family(host): (host, port) for host, port in reversed(relayed) if self._is_usable(host, port)}
+        self._relayed = tuple(usable[family] for family in self._families if family in usable)
+        if not self._relayed:
+            # RFC 8656 section 7.3: such an allocation must be deleted. One request is what a server like this is worth.
+            self._delete_allocation(now)
+            wanted = " or ".join(f"IPv{family}" for family in self._families)
+            hosts = ", ".join(f"{host} port {port}" for host, port in relayed)
+            self._lose(Refusal(UNREACHABLE, f"the server allocated {hosts}, which is no {wanted} to relay from"))
             return
         self._state = _State.ALLOCATED
         self._set_lifetime(lifetime, now)
-        self._events.append(Allocated(relayed, mapped))
+        self._keepalive_at = now + _KEEPALIVE_INTERVAL
+        host, port = attributes["XOR-MAPPED-ADDRESS"]
+        mapped = (host, port) if port and _is_unicast(host) else None
+        self._events.append(Allocated(self._relayed, mapped, self._missing(attributes.get("ADDRESS-ERROR-CODE"))))
 
-    def _on_not_allocated(self, refusal: _Refusal, now: float) -> None:
-        self._lose(refusal)
+    def _missing(self, error: tuple[int, int, str] | None) -> str:
+        """Why there is no address of the second family (RFC 8656 section 7.3); nothing when it was not asked for."""
+        if len(self._relayed) == len(self._families):
+            return ""
+        return f"{error[1]} {error[2]}" if error is not None else "the server gave an address of one family only"
+
+    def _is_usable(self, host: str, port: int) -> bool:
+        """Whether peers could send to a relayed address, and are of a kind that we asked for."""
+        is_loopback = ipaddress.ip_address(host).is_loopback
+        return (
+            bool(port) and _family(host) in self._families and _is_unicast(host) and (self._is_local or not is_loopback)
+        )
+
+    def _on_not_allocated(self, refusal: Refusal, now: float) -> None:
+        if refusal.error_code == ADDRESS_FAMILY_NOT_SUPPORTED and len(self._families) > 1:
+            # RFC 8656 section 7.3 wants a success without the second address, and some refuse the whole.
+            self._families = self._families[:1]
+            self.allocate(now)
+        else:
+            self._lose(refusal)
 
     def _set_lifetime(self, lifetime: int, now: float) -> None:
+        lifetime = min(lifetime, _MAX_LIFETIME)
         self._expires_at = now + lifetime
-        self._refresh_at = now + max(lifetime - _REFRESH_MARGIN, lifetime / 2)
+        self._refresh_at = now + max(lifetime - _REFRESH_MARGIN, lifetime / 2, _MIN_REFRESH_INTERVAL)
 
     def _refresh(self, now: float) -> None:
         self._refresh_at = None
-        self._request(stun.Method.REFRESH, {"LIFETIME": _LIFETIME}, self._on_refreshed, self._on_not_refreshed, now)
+        attributes = {"LIFETIME": _LIFETIME}  # without a family it is for both addresses (RFC 8656 section 8.1)
+        self._transactions.request(stun.Method.REFRESH, attributes, self._on_refreshed, self._on_not_refreshed, now)
 
     def _on_refreshed(self, response: stun.Message, now: float) -> None:
         lifetime = response.attributes.get("LIFETIME", 0)
         if not lifetime:
-            self._lose(_Refusal(UNREACHABLE, "the server ended the allocation"))
+            self._lose(Refusal(UNREACHABLE, "the server ended the allocation"))
             return
         self._set_lifetime(lifetime, now)
 
-    def _on_not_refreshed(self, refusal: _Refusal, now: float) -> None:
+    def _on_not_refreshed(self, refusal: Refusal, now: float) -> None:
         if refusal.error_code == UNREACHABLE:
-            self._refresh_at = now  # another try, for as long as the allocation lives
+            self._refresh_at = now + _RETRY_INTERVAL  # another try, for as long as the allocation lives
         else:
             self._lose(refusal)
 
-    def _lose(self, refusal: _Refusal) -> None:
+    def _lose(self, refusal: Refusal) -> None:
         self._drop_everything()
         self._state = _State.CLOSED
         self._events.append(AllocationFailed(refusal.error_code, refusal.reason, refusal.alternate))
@@ -436,12 +443,16 @@ class TurnClient:
         self._events.append(Closed())
 
     def _drop_everything(self) -> None:
-        self._requests.clear()
+        self._transactions.give_up_all()
         self._permissions.clear()
         self._channels.clear()
         self._peers.clear()
 
     # Permissions and channels
+
+    def _can_reach(self, host: str) -> bool:
+        """Whether a peer is of a family that the relay has, and not on some link of our own."""
+        return "%" not in host and any(_family(host) == _family(relayed) for relayed, _ in self._relayed)
 
     def _create_permission(self, host: str, now: float) -> None:
         permission = self._permissions[host]
@@ -452,9 +463,12 @@ class TurnClient:
             permission.is_installed = True
             permission.refresh_at = now + _PEER_REFRESH_INTERVAL
             held, permission.held = permission.held, []
-            self._output += [self._send_indication(data, peer) for data, peer in held]
+            for data, peer in held:
+                message = self._send_indication(data, peer)
+                if message is not None:
+                    self._output.append(message)
 
-        def on_error(refusal: _Refusal, now: float) -> None:
+        def on_error(refusal: Refusal, now: float) -> None:
             permission.is_pending = False
             if refusal.error_code == ALLOCATION_MISMATCH:
                 self._lose(refusal)  # RFC 8656 section 5: the server knows of no allocation
@@ -467,7 +481,7 @@ class TurnClient:
                 self._events.append(PermissionRefused(host, refusal.error_code, refusal.reason))
 
         attributes = {"XOR-PEER-ADDRESS": (host, 0)}
-        self._request(stun.Method.CREATE_PERMISSION, attributes, on_success, on_error, now)
+        self._transactions.request(stun.Method.CREATE_PERMISSION, attributes, on_success, on_error, now)
 
     def _bind_channel(self, channel: _Channel, now: float) -> None:
         channel.is_pending = True
@@ -477,7 +491,7 @@ class TurnClient:
             channel.is_bound = True
             channel.refresh_at = now + _PEER_REFRESH_INTERVAL
 
-        def on_error(refusal: _Refusal, now: float) -> None:
+        def on_error(refusal: Refusal, now: float) -> None:
             channel.is_pending = False
             channel.is_bound = False  # Send indications carry the data meanwhile
             if refusal.error_code == ALLOCATION_MISMATCH:
@@ -488,11 +502,17 @@ class TurnClient:
             logger.debug("channel 0x%04x: %d %s", channel.number, refusal.error_code, refusal.reason)
 
         attributes = {"CHANNEL-NUMBER": channel.number, "XOR-PEER-ADDRESS": channel.peer}
-        self._request(stun.Method.CHANNEL_BIND, attributes, on_success, on_error, now)
+        self._transactions.request(stun.Method.CHANNEL_BIND, attributes, on_success, on_error, now)
 
-    def _send_indication(self, data: bytes, peer: Address) -> bytes:
+    def _send_indication(self, data: bytes, peer: Address) -> bytes | None:
+        """None when it would need a larger packet than all links carry."""
         attributes = {"XOR-PEER-ADDRESS": peer, "DATA": data}
-        return bytes(stun.Message(stun.Method.SEND, stun.Class.INDICATION, self._make_transaction_id(), attributes))
+        indication = stun.Message(stun.Method.SEND, stun.Class.INDICATION, self._make_transaction_id(), attributes)
+        message = bytes(indication)
+        if len(message) > _MAX_MESSAGE:
+            self._dropped += 1
+            return None
+        return message
 
     def _receive_channel_data(self, data: bytes | memoryview) -> tuple[bytes | memoryview, Address] | None:
         if len(data) >= CHANNEL_HEADER.size:
@@ -500,10 +520,17 @@ class TurnClient:
             peer = self._peers.get(number)
             if peer is not None and 0 < length <= len(data) - CHANNEL_HEADER.size:
                 return data[CHANNEL_HEADER.size : CHANNEL_HEADER.size + length], peer
-        self.dropped += 1
+        self._dropped += 1
         return None
 
 
-def _refusal_of(message: stun.Message) -> _Refusal:
-    code, reason = message.attributes.get("ERROR-CODE", (UNREACHABLE, "an error response without an error code"))
-    return _Refusal(code, reason, message.attributes.get("ALTERNATE-SERVER") if code == TRY_ALTERNATE else None)
+def _family(host: str) -> int:
+    return 6 if ":" in host else 4
+
+
+def _is_unicast(host: str) -> bool:
+    """Whether an address can be a single host's."""
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return False
+    return not (address.is_unspecified or address.is_multicast or host == "255.255.255.255")

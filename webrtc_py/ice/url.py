@@ -15,6 +15,8 @@ _URL = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?:\?(?P<query>.*))?"
 )
+TURN_PROTOCOLS = ("udp", "dtls", "tcp", "tls")
+"""What may be spoken on the way to a TURN server."""
 _DEFAULT_PORTS = {"stun": 3478, "turn": 3478, "stuns": 5349, "turns": 5349}
 
 

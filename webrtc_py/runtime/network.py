@@ -107,6 +107,12 @@ class Network(Protocol):
     async def resolve(self, host: str, port: int) -> list[Address]:
         """A name's addresses, IPv4 and IPv6. OSError when there is none."""
 
+    async def resolve_srv(self, service: str, host: str) -> list[Address]:
+        """The names and ports of a domain's service, ``_turn._udp``, the best first; none when it has none (RFC 2782).
+
+        OSError when the domain does not say.
+        """
+
     async def open_udp(self, host: str, port: int = 0) -> DatagramSocket:
         """A socket bound to a numeric address. OSError when the system refuses."""
 

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from . import multicast, tcp, udp
+from . import multicast, srv, tcp, udp
 from .interfaces import recent_interfaces
 from .network import Address, DatagramSocket, Interface, Listener, MulticastSocket, Stream, Watch
 from .network_watch import NetworkWatch
@@ -29,6 +29,9 @@ class SystemNetwork:
         with contextlib.suppress(ValueError):
             return [(str(ipaddress.ip_address(host)), port)]
         return await _look_up(host, port)
+
+    async def resolve_srv(self, service: str, host: str) -> list[Address]:
+        return await srv.resolve_srv(service, host)
 
     async def open_udp(self, host: str, port: int = 0) -> DatagramSocket:
         return await udp.open_udp(host, port)

@@ -1,0 +1,242 @@
+"""Relayed candidates (RFC 8445 section 5.1.1.2): one allocation a server, with an address of each family.
+
+A server that has an IPv4 and an IPv6 address is asked at the one that the system prefers, and at the other when the
+first does not answer soon. What it does not grant in one allocation it is asked for at its other address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ..runtime.network import Address
+from ..runtime.reasons import why
+from ..runtime.shared import Shared
+from ..states import CandidateType, NetworkType
+from .addresses import LocalAddress
+from .binding import UNREACHABLE, ServerError
+from .dialer import Dialer
+from .gather_plan import CandidateMaker, GatherPlan, Host
+from .relay import Allocation, AllocationError
+from .turn import ALLOCATION_MISMATCH, TRY_ALTERNATE
+from .url import ServerURL
+
+logger = logging.getLogger(__name__)
+
+# A loop shows before (RFC 8489 section 10); a chain that is longer is a joke.
+_MAX_REDIRECTIONS = 3
+# Our port may be known to the server from somebody else's allocation (RFC 8656 section 7.4: three addresses are tried).
+_MAX_PORTS = 3
+# How long the server's preferred address has before the other is tried too.
+_HEAD_START = 1.0
+_MIN_TIMEOUT = 0.5
+# Beside no address (RFC 8839 section 9.1).
+_DISCARD_PORT = 9
+# RFC 8656 section 7.4: who was refused does not ask again at once.
+_HOLD_OFF = 60.0
+
+
+@dataclass(slots=True)
+class _Granted:
+    allocation: Allocation
+    server: Address
+    mapped: Address | None
+
+
+class RelayGathering:
+    """The allocations of one agent's generation. Asked a second time, it replaces what was lost."""
+
+    def __init__(self, plan: GatherPlan, host: Host, dialer: Dialer, maker: CandidateMaker, shared: Shared) -> None:
+        self._plan = plan
+        self._host = host
+        self._dialer = dialer
+        self._maker = maker
+        self._shared = shared
+        types = ((4, NetworkType.UDP4), (6, NetworkType.UDP6))
+        self._families = tuple(family for family, kind in types if kind in plan.network_types)
+        self._allocations: dict[ServerURL, list[Allocation]] = {}
+        self._locks: dict[ServerURL, asyncio.Lock] = {}
+        self._held_off: dict[ServerURL, float] = {}
+        self._addresses = plan.addresses
+
+    def wants(self, url: ServerURL) -> bool:
+        """Whether a relay of this server's is to be gathered at all."""
+        return (
+            url.is_turn
+            and CandidateType.RELAY in self._plan.candidate_types
+            and url.protocol in self._plan.turn_protocols
+            and bool(self._families)
+        )
+
+    def looks_up(self, url: ServerURL) -> bool:
+        """Whether the server's name is for a proxy to look up."""
+        return self._dialer.uses_proxy(url.protocol)
+
+    def give_up_vanished(self, present: Collection[str]) -> None:
+        """End what was reached from an address that is ours no more. What is bound to none is asked for instead."""
+        for allocation in [one for known in self._allocations.values() for one in known]:
+            host = allocation.local_host
+            if host is not None and host not in present:
+                allocation.lose(f"the address {host} is gone")
+
+    async def gather(
+        self, url: ServerURL, servers: Sequence[Address], addresses: Sequence[LocalAddress], index: int
+    ) -> None:
+        """Allocate what the server has not given yet. Raises :class:`ServerError`.
+
+        ``servers`` are its addresses, ``addresses`` ours as they are now.
+        """
+        async with self._locks.setdefault(url, asyncio.Lock()):
+            self._addresses = addresses
+            await self._gather(url, servers, index)
+
+    async def _gather(self, url: ServerURL, servers: Sequence[Address], index: int) -> None:
+        now = self._shared.loop.time()
+        alive = [one for one in self._allocations.get(url, ()) if one.is_alive]
+        self._allocations[url] = alive
+        for allocation in alive:
+            allocation.refresh(now)
+        known = {_family(relay.local_address) for allocation in alive for relay in allocation.relays}
+        wanted = tuple(family for family in self._families if family not in known)
+        if not wanted or now < self._held_off.get(url, now):
+            return
+        try:
+            granted = await self._first_of(url, servers, wanted)
+        except ServerError as error:
+            if error.error_code != UNREACHABLE:
+                self._held_off[url] = self._shared.loop.time() + _HOLD_OFF
+            raise
+        self._take(url, granted, index)
+        given = {_family(relay.local_address) for relay in granted.allocation.relays}
+        for family in wanted:
+            others = [server for server in servers if _family(server) == family and server != granted.server]
+            if family not in given and others:
+                with contextlib.suppress(ServerError):
+                    self._take(url, await self._first_of(url, others[:1], (family,)), index)
+
+    def _take(self, url: ServerURL, granted: _Granted, index: int) -> None:
+        self._allocations[url].append(granted.allocation)
+        for relay in granted.allocation.relays:
+            address, mapped = relay.local_address, granted.mapped
+            if mapped is None or _family(mapped) != _family(address):
+                mapped = ("::" if ":" in address[0] else "0.0.0.0", _DISCARD_PORT)
+            base = self._host.add_base(relay, None)
+            self._maker.add(CandidateType.RELAY, address, base, url, granted.server, index, related=mapped)
+
+    async def _first_of(self, url: ServerURL, servers: Sequence[Address], families: tuple[int, ...]) -> _Granted:
+        """An allocation at one of the addresses. A server that refuses at one is not asked at another."""
+        deadline = self._shared.loop.time() + self._plan.timeout
+        running: set[asyncio.Task[_Granted]] = set()
+        waiting = list(servers)
+        failure = ServerError(UNREACHABLE, "the server has no address")
+        try:
+            while waiting or running:
+                if waiting:
+                    attempt = self._attempt(url, waiting.pop(0), families, deadline)
+                    running.add(self._shared.loop.create_task(attempt, name=f"allocate at {url}"))
+                done, running = await asyncio.wait(
+                    running, timeout=_HEAD_START if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    error = task.exception()
+                    if error is None:
+                        running |= done - {task}
+                        return task.result()
+                    if not isinstance(error, ServerError):
+                        raise error
+                    failure = error
+                    if error.error_code != UNREACHABLE:
+                        waiting.clear()
+            raise failure
+        finally:
+            await self._cancel(running)
+
+    async def _cancel(self, tasks: set[asyncio.Task[_Granted]]) -> None:
+        """End what is still tried; what succeeded in the same moment is given back."""
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, _Granted):
+                await result.allocation.close()
+
+    async def _attempt(self, url: ServerURL, server: Address, families: tuple[int, ...], deadline: float) -> _Granted:
+        """Allocate, following where the server sends us: to other servers of its, or away from a port that is taken."""
+        visited = {server}
+        ports = 1
+        while True:
+            try:
+                return await self._allocate(url, server, families, deadline)
+            except AllocationError as error:
+                alternate = error.alternate
+                if error.error_code == TRY_ALTERNATE and alternate is not None and self._may_go(url, alternate, server):
+                    if alternate not in visited and len(visited) <= _MAX_REDIRECTIONS:
+                        logger.info("ICE %s: %s sends us to %s", self._plan.ufrag, url, alternate)
+                        visited.add(alternate)
+                        server = alternate
+                        continue
+                elif error.error_code == ALLOCATION_MISMATCH and ports < _MAX_PORTS:
+                    ports += 1
+                    continue
+                raise ServerError(error.error_code, error.reason) from None
+            except TimeoutError as error:
+                reason = why(error) if error.errno else f"no connection to it within {self._plan.timeout:g} s"
+                raise ServerError(UNREACHABLE, f"the server cannot be reached: {reason}") from None
+            except OSError as error:
+                raise ServerError(UNREACHABLE, f"the server cannot be reached: {why(error)}") from None
+
+    def _may_go(self, url: ServerURL, alternate: Address, server: Address) -> bool:
+        """RFC 8489 section 10: it is of the same family; and our filters leave us an address to ask it from."""
+        if self._dialer.uses_proxy(url.protocol):
+            return True
+        return _family(alternate) == _family(server) and any(
+            can_reach(address, alternate) for address in self._addresses
+        )
+
+    async def _allocate(self, url: ServerURL, server: Address, families: tuple[int, ...], deadline: float) -> _Granted:
+        async with asyncio.timeout_at(max(deadline, self._shared.loop.time() + _MIN_TIMEOUT)):
+            link = await self._dialer.open(url.protocol, url.host, server, self._local_host(server))
+        allocation = Allocation(
+            link,
+            username=url.username,
+            password=url.password,
+            families=families,
+            shared=self._shared,
+            on_lost=self._host.relay_lost,
+            on_refused=self._host.permission_refused,
+            is_local=self._dialer.is_own(server[0]),
+        )
+        try:
+            allocated = await allocation.allocate(max(_MIN_TIMEOUT, deadline - self._shared.loop.time()))
+        except asyncio.CancelledError:
+            await allocation.close()
+            raise
+        except BaseException:
+            allocation.abort()
+            raise
+        if allocated.missing:
+            logger.info("ICE %s: %s gives one relayed address: %s", self._plan.ufrag, url, allocated.missing)
+        return _Granted(allocation, server, allocated.mapped)
+
+    def _local_host(self, server: Address) -> str | None:
+        """Where to send from, when filters keep us from some addresses."""
+        if not self._plan.bind_relays:
+            return None
+        return next((one.host for one in self._addresses if can_reach(one, server)), None)
+
+
+def can_reach(local: LocalAddress, server: Address) -> bool:
+    """Whether packets from this address may get to the server at all."""
+    if local.is_ipv6 != (":" in server[0]):
+        return False
+    remote = ipaddress.ip_address(server[0])
+    if local.is_ipv6 and local.is_link_local and not remote.is_link_local:
+        return False
+    return not local.is_loopback or remote.is_loopback
+
+
+def _family(address: Address) -> int:
+    return 6 if ":" in address[0] else 4

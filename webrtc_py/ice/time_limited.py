@@ -1,0 +1,31 @@
+"""User names and passwords that a TURN server accepts for a while, without having been told of them.
+
+The application's server and the TURN server share a secret. Whoever may use the relay gets a user name that says until
+when, and as password the name's HMAC. coturn calls it ``use-auth-secret`` (draft-uberti-behave-turn-rest).
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import time
+
+from ..errors import InvalidAccessError
+
+
+def time_limited_credentials(
+    secret: str, user: str = "", lifetime: float = 86400, now: float | None = None
+) -> tuple[str, str]:
+    """A user name and a password for ``lifetime`` seconds from ``now``, seconds since 1970, or from this moment.
+
+    ``user`` is who it is for, which the TURN server logs and counts its quota by. An allocation that is held when the
+    time is over cannot be refreshed any more: let it be longer than a call. InvalidAccessError without a secret.
+    """
+    if not secret:
+        raise InvalidAccessError("time-limited credentials need the secret that the TURN server has")
+    if lifetime <= 0:
+        raise InvalidAccessError(f"the credentials' lifetime is {lifetime!r} seconds; it must be more than 0")
+    end = int((time.time() if now is None else now) + lifetime)
+    username = f"{end}:{user}" if user else str(end)
+    password = base64.b64encode(hmac.digest(secret.encode(), username.encode(), "sha1")).decode()
+    return username, password
