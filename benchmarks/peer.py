@@ -61,8 +61,8 @@ class Stack(Protocol):
     async def connected_agents(self, hosts: Sequence[str] | None = None) -> tuple[Agent, Agent]:
         """Two agents without servers, connected as fast as the stack can.
 
-        With ``hosts`` they have these addresses of the machine's, else those that they find. Each asks for consent
-        every :data:`KEEPALIVE_INTERVAL` seconds.
+        With ``hosts`` they have these loopback addresses, else those that they find. Each asks for consent every
+        :data:`KEEPALIVE_INTERVAL` seconds.
         """
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from benchmarks.peer import KEEPALIVE_INTERVAL
 from webrtc_py import DataChannel, PeerConnection, SessionDescription
 from webrtc_py.ice import Agent, AgentOptions
+from webrtc_py.ice.mux import UDPMux
+from webrtc_py.runtime.network import Interface
+from webrtc_py.runtime.system_network import SystemNetwork
 
 
 class WebRTCPyChannel:
@@ -84,22 +88,23 @@ async def connected_pair() -> tuple[WebRTCPyPeer, WebRTCPyPeer]:
     return offerer, answerer
 
 
-def agent_options(hosts: Sequence[str] | None) -> AgentOptions:
-    options = AgentOptions()
+class Hosts(SystemNetwork):
+    """The system's network, as if it had these addresses only."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self._interfaces = [Interface("lo", tuple(hosts))]
+
+    def interfaces(self) -> list[Interface]:
+        return self._interfaces
+
+
+async def connected_agents(
+    hosts: Sequence[str] | None = None, shared_port: UDPMux | None = None
+) -> tuple[Agent, Agent]:
+    """Candidates trickle, as an application would have them. The dialing agent may be on a shared port."""
+    options = AgentOptions() if hosts is None else AgentOptions(include_loopback=True, net=Hosts(hosts))
     assert options.timings.keepalive_interval == KEEPALIVE_INTERVAL
-    if hosts is not None:
-        options.include_loopback = True
-        options.ip_filter = set(hosts).__contains__
-    return options
-
-
-async def connected_agents(hosts: Sequence[str] | None = None) -> tuple[Agent, Agent]:
-    """Candidates trickle, as an application would have them."""
-    options = agent_options(hosts)
-    return await connect_agents(Agent(options), Agent(options))
-
-
-async def connect_agents(dialer: Agent, accepter: Agent) -> tuple[Agent, Agent]:
+    dialer, accepter = Agent(replace(options, udp_mux=shared_port)), Agent(options)
     for agent, peer in ((dialer, accepter), (accepter, dialer)):
         agent.on_candidate(peer.add_remote_candidate)
         await agent.gather_candidates()
