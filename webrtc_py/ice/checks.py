@@ -76,9 +76,13 @@ class Checks:
         *,
         controlling: bool,
         tie_breaker: int,
+        nomination: tuple[int, int] | None = None,
         now: float,
     ) -> None:
-        """A new request on a pair, sent at once and again after each of ``delays`` but the last."""
+        """A new request on a pair, sent at once and, but over TCP, again after each of ``delays`` but the last.
+
+        ``nomination`` are the attribute and the value of a renomination.
+        """
         transaction_id = self._chance.transaction_id()
         request = stun.binding_request(
             transaction_id,
@@ -88,20 +92,23 @@ class Checks:
             controlling=controlling,
             tie_breaker=tie_breaker,
             use_candidate=purpose is Purpose.NOMINATION,
+            nomination=nomination,
         )
         transaction = Transaction(transaction_id, pair, request, purpose, controlling, delays)
         self._transactions[transaction_id] = transaction
         pair.overdue = False
         self._transmit(transaction, now)
 
+    def indicate(self, pair: CandidatePair) -> None:
+        """A keepalive that asks for nothing (RFC 8445 section 11)."""
+        indication = stun.binding_indication(self._chance.transaction_id())
+        self._outgoing.append(Outgoing(pair.base_id, pair.destination, indication))
+
     def _transmit(self, transaction: Transaction, now: float) -> None:
-        pair = transaction.pair
-        transaction.sent(now)
-        pair.requests_sent += 1
-        pair.last_request_sent = now
-        if pair.first_request_sent is None:
-            pair.first_request_sent = now
-        self._outgoing.append(Outgoing(pair.base_id, pair.destination, transaction.request))
+        pair, again = transaction.pair, transaction.turns > 0
+        if transaction.take_turn(now):
+            pair.request_sent(now, again=again)
+            self._outgoing.append(Outgoing(pair.base_id, pair.destination, transaction.request))
 
     def take_expired(self, now: float) -> list[Transaction]:
         """Send again what is due; the transactions whose time is up are returned, and forgotten."""
@@ -150,9 +157,6 @@ class Checks:
     def are_pending(self) -> bool:
         """Whether checks are under way whose outcome matters."""
         return any(t.purpose is Purpose.CHECK and not t.cancelled for t in self._transactions.values())
-
-    def expects(self, transaction_id: bytes) -> bool:
-        return transaction_id in self._transactions
 
     def match(self, response: stun.Message, base_id: int, source: Address) -> Transaction | None:
         """The transaction that a response ends, which is then forgotten; None when the response is to be dropped.
