@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import aioice.mdns
 import pytest
 
 from webrtc_py.ice.addresses import local_addresses
+from webrtc_py.ice.agent import Agent
+from webrtc_py.ice.agent_options import AgentOptions
 from webrtc_py.ice.mdns import AgentNames
 from webrtc_py.runtime import network_watch
 from webrtc_py.runtime.interfaces import system_interfaces
@@ -91,7 +94,11 @@ def test_temporary_and_deprecated_addresses_are_known(namespace: Namespace) -> N
     )
 
     async def main() -> None:
-        [interface] = [one for one in system_interfaces() if one.name == "eth0"]
+        network, changed = SystemNetwork(), asyncio.Event()
+        watch = network.watch(changed.set, 1.0)
+        while not (interface := next(one for one in system_interfaces() if one.name == "eth0")).temporary:
+            await within(5, changed)  # the system makes it in its own time
+        watch.close()
         [temporary] = interface.temporary
         assert temporary.startswith("2001:db8:0:2:")
         assert interface.deprecated == {"2001:db8:0:1::99"}
@@ -127,5 +134,72 @@ def test_names_are_resolved_over_real_multicast(
         assert await asking.resolve(name, 5.0) == "198.51.100.1"
         await answering.close()
         await asking.close()
+
+    run_inside(namespace, main)
+
+
+@pytest.mark.row("MDN-01", "MDN-04")
+def test_two_agents_that_hide_connect_on_one_machine(namespace: Namespace) -> None:
+    namespace.run("ip addr add 198.51.100.1/24 dev eth0; ip addr add 2001:db8::1/64 dev eth0 nodad")
+
+    async def main() -> None:
+        # Networks of their own, so that the names go over the wire.
+        one = Agent(AgentOptions(multicast_dns_mode="query-and-gather", net=SystemNetwork()))
+        other = Agent(AgentOptions(multicast_dns_mode="query-and-gather", net=SystemNetwork()))
+        one.on_candidate(other.add_remote_candidate)
+        other.on_candidate(one.add_remote_candidate)
+        await one.gather_candidates()
+        await other.gather_candidates()
+        here, there = await asyncio.gather(
+            one.dial(*other.get_local_user_credentials()), other.accept(*one.get_local_user_credentials())
+        )
+        here.send(b"hello")
+        assert await there.recv() == b"hello"
+        for agent in (one, other):
+            assert len(agent.get_local_candidates()) == 2
+            told = f"{agent.get_local_candidates()} {agent.get_candidate_pairs_stats()} {agent.explain()}"
+            assert "198.51.100" not in told
+            assert "2001:db8" not in told
+        await one.close()
+        await other.close()
+
+    run_inside(namespace, main)
+
+
+@pytest.mark.row("MDN-01", "MDN-02")
+def test_names_are_understood_by_another_implementation_and_its_names_by_us(namespace: Namespace) -> None:
+    namespace.run("ip addr add 198.51.100.1/24 dev eth0; ip route add default dev eth0")
+
+    async def main() -> None:
+        theirs = await aioice.mdns.create_mdns_protocol()
+        ours = AgentNames(None)
+        assert await theirs.resolve(await ours.name_of("198.51.100.1"), 5.0) == "198.51.100.1"
+        name = aioice.mdns.create_mdns_hostname()
+        await theirs.publish(name, "198.51.100.2")
+        assert await ours.resolve(name, 5.0) == "198.51.100.2"
+        await ours.close()
+        await theirs.close()
+
+    run_inside(namespace, main)
+
+
+@pytest.mark.row("ICE-52")
+def test_an_agent_follows_the_interfaces(namespace: Namespace) -> None:
+    namespace.run("ip addr add 198.51.100.1/24 dev eth0")
+
+    async def main() -> None:
+        agent = Agent(AgentOptions(continual_gathering="continually"))
+        changed = asyncio.Event()
+        agent.on_candidate(lambda candidate: changed.set())
+        agent.on_candidate_removed(lambda candidate: changed.set())
+        await agent.gather_candidates()
+        await within(2, changed)
+        await asyncio.to_thread(namespace.run, "ip addr add 198.51.100.2/24 dev eth0")
+        await within(2, changed)
+        assert [one.address for one in agent.get_local_candidates()] == ["198.51.100.1", "198.51.100.2"]
+        await asyncio.to_thread(namespace.run, "ip addr del 198.51.100.2/24 dev eth0")
+        await within(3, changed)
+        assert [one.address for one in agent.get_local_candidates()] == ["198.51.100.1"]
+        await agent.close()
 
     run_inside(namespace, main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_a_system_without_netlink_is_polled(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*args: object) -> socket.socket:
         raise PermissionError("no netlink in this sandbox")
 
-    monkeypatch.setattr(network_watch.socket, "socket", refuse)
+    monkeypatch.setattr(socket, "socket", refuse)
     assert network_watch._open_netlink() is None
-    monkeypatch.setattr(network_watch.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     assert network_watch._open_netlink() is None
