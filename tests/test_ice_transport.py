@@ -11,8 +11,8 @@ import pytest
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py.errors import InvalidAccessError, InvalidStateError
-from webrtc_py.ice_gatherer import ICEGatherer
-from webrtc_py.ice_parameters import ICECandidatePair, ICEGatherOptions, ICEParameters
+from webrtc_py.ice_gatherer import GathererListener, ICEGatherer
+from webrtc_py.ice_parameters import ICECandidate, ICECandidatePair, ICEGatherOptions, ICEParameters
 from webrtc_py.ice_transport import ICETransport
 from webrtc_py.setting_engine import SettingEngine
 from webrtc_py.states import CandidateType, ICERole, ICETransportState
@@ -200,11 +200,114 @@ def test_wrong_calls() -> None:
     with_both(test)
 
 
+@pytest.mark.row("ICE-41", "ICE-42", "TRI-08")
+@pytest.mark.parametrize("end", [True, False])
+def test_a_restart(end: bool) -> None:
+    async def test(both: Both) -> None:
+        await both.connect()
+        before = {side: (side.parameters, side.transport.get_remote_parameters()) for side in (both.one, both.other)}
+        both.other.transport.set_receiver(both.other.take)
+        paths: list[bool] = []
+        both.one.transport.add_path_listener(paths.append)
+        for side in (both.one, both.other):
+            await side.transport.restart()
+            assert side.transport.is_restarting
+            assert str(side.gatherer.state) == "gathering"
+            await side.gatherer.gathering_complete()
+            assert side.parameters not in before[side]
+            assert [one.username_fragment for one in side.gatherer.get_local_candidates()] == [
+                side.parameters.username_fragment
+            ]
+        both.one.transport.send(Train.of(b"over the old path"))
+        both.exchange(end=end)
+        # Whatever role is given, it stays.
+        await both.one.transport.start(None, both.other.parameters, "controlled")
+        await both.other.transport.start(None, both.one.parameters, "controlled")
+        assert both.one.transport.get_remote_parameters() == both.other.parameters
+        with pytest.raises(InvalidStateError, match="started"):
+            await both.one.transport.start(None, both.other.parameters, "controlling")
+        await asyncio.sleep(1)
+        assert not both.one.transport.is_restarting
+        assert [str(side.transport.role) for side in (both.one, both.other)] == ["controlling", "controlled"]
+        both.one.transport.send(Train.of(b"over the new path"))
+        await asyncio.sleep(1)
+        assert both.other.received == [b"over the old path", b"over the new path"]
+        assert "failed" not in both.one.heard
+        assert "disconnected" not in both.one.heard
+        # From the same socket to the same address: for the layers above nothing has changed.
+        assert paths == []
+
+    with_both(test)
+
+
+def test_a_restart_is_cancelled() -> None:
+    async def test(both: Both) -> None:
+        await both.connect()
+        heard = list(both.one.heard)
+        parameters, candidates = both.one.parameters, both.one.gatherer.get_local_candidates()
+        await both.one.transport.restart(ICEParameters("abcd", "p" * 22))
+        assert both.one.parameters == ICEParameters("abcd", "p" * 22)
+        both.one.transport.cancel_restart()
+        assert both.one.parameters == parameters
+        assert both.one.gatherer.get_local_candidates() == candidates
+        assert str(both.one.gatherer.state) == "complete"
+        assert not both.one.transport.is_restarting
+        for call in (both.one.transport.cancel_restart, both.other.transport.cancel_restart):
+            with pytest.raises(InvalidStateError):
+                call()
+        with pytest.raises(InvalidStateError, match="started"):
+            await both.one.transport.start(None, both.other.parameters, "controlling")
+        await asyncio.sleep(60)
+        assert both.one.heard == [*heard, "connected", "completed"]
+
+    with_both(test)
+
+
+def test_restarts_that_cannot_be() -> None:
+    async def test(both: Both) -> None:
+        with pytest.raises(InvalidStateError, match="not been started"):
+            await both.one.transport.restart()
+        await both.connect()
+        for parameters in (ICEParameters("abc", "p" * 22), ICEParameters("abcd", "p" * 21)):
+            with pytest.raises(InvalidAccessError):
+                await both.one.transport.restart(parameters)
+        assert not both.one.transport.is_restarting
+        await both.one.transport.stop()
+        with pytest.raises(InvalidStateError, match="closed"):
+            await both.one.transport.restart()
+
+    with_both(test)
+
+
+@pytest.mark.row("X-04")
+def test_an_outage_is_told_to_the_layers_above() -> None:
+    async def test(both: Both) -> None:
+        await both.connect()
+        paths: list[bool] = []
+        both.one.transport.add_path_listener(paths.append)
+        alice, bob = both.network.hosts["alice"], both.network.hosts["bob"]
+        both.network.cut_for(10, alice, bob)
+        await asyncio.sleep(30)
+        assert paths == [True]
+
+    with_both(test)
+
+
+class Signalling(GathererListener):
+    """Brings candidates to the other side at once."""
+
+    def __init__(self, far: ICETransport) -> None:
+        self._far = far
+
+    def local_candidate(self, candidate: ICECandidate | None) -> None:
+        self._far.add_remote_candidate(candidate)
+
+
 @pytest.mark.parametrize("after", [0.0, 0.005, 0.015, 0.025, 0.05, 1.0])
 def test_stop_at_any_moment_leaves_nothing(after: float) -> None:
     async def test(both: Both) -> None:
         for side, far in ((both.one, both.other), (both.other, both.one)):
-            side.gatherer.add_listener(far.transport.add_remote_candidate, lambda state: None, lambda error: None)
+            side.gatherer.add_listener(Signalling(far.transport))
         for side in (both.one, both.other):
             await side.gatherer.gather()
         await both.start()

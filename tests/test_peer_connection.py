@@ -70,6 +70,12 @@ def ufrag_line(text: str) -> str:
     return next(line for line in text.splitlines() if line.startswith("a=ice-ufrag"))
 
 
+def description_of(pc: PeerConnection) -> SessionDescription:
+    description = pc.local_description
+    assert description is not None
+    return description
+
+
 async def turns(count: int = 20) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -372,6 +378,81 @@ def test_get_and_set_configuration() -> None:
                 pc.set_configuration({"iceServers": []})  # type: ignore[arg-type]
             with pytest.raises(TypeError, match="is a Configuration"):
                 PeerConnection({"iceServers": []})  # type: ignore[arg-type]
+
+    run(main())
+
+
+@pytest.mark.row("JSE-13", "SEC-11")
+@pytest.mark.parametrize("when", ["before", "rolled back"])
+def test_a_pool_is_gathered_again_when_the_policy_changes(when: str) -> None:
+    """What the policy hides now must not come to light with the first description."""
+
+    async def body(pc: PeerConnection) -> None:
+        log = Log(pc)
+        pc.create_data_channel("x")
+        if when == "rolled back":
+            await pc.set_local_description()
+            await pc.gathering_complete()
+            await pc.set_local_description(SessionDescription("rollback"))
+        await asyncio.sleep(10)
+        await turns()
+        log.candidates.clear()
+        pc.set_configuration(Configuration(ice_transport_policy="relay", ice_candidate_pool_size=1))
+        await asyncio.sleep(10)
+        offer = await pc.create_offer()
+        await pc.set_local_description(offer)
+        await pc.gathering_complete()
+        await turns()
+        assert log.candidates == [None]
+        assert "a=candidate" not in description_of(pc).sdp
+        assert ufrag_line(description_of(pc).sdp) == ufrag_line(offer.sdp)
+
+    in_connection(body, Configuration(ice_candidate_pool_size=1))
+
+
+@pytest.mark.row("JSE-13")
+def test_a_pool_is_gathered_from_the_servers_there_are_now() -> None:
+    async def main() -> None:
+        network = VirtualNetwork(seed=1, delay=0.01)
+        network.stun_server("stun.example", "192.0.2.3")
+        settings = SettingEngine()
+        settings.set_net(network.nat("router", "198.51.100.1").host("alice", "10.0.0.2"))
+        async with API(setting_engine=settings).new_peer_connection(Configuration(ice_candidate_pool_size=1)) as pc:
+            await asyncio.sleep(1)
+            pc.create_data_channel("x")
+            servers = [ICEServer("stun:stun.example")]
+            pc.set_configuration(Configuration(ice_servers=servers, ice_candidate_pool_size=1))
+            await asyncio.sleep(1)
+            await pc.set_local_description()
+            assert pc.ice_gathering_state == "complete"
+            assert " typ srflx" in description_of(pc).sdp
+
+    run(main())
+
+
+@pytest.mark.row("ICE-52")
+def test_a_candidate_that_is_withdrawn_stands_in_no_description() -> None:
+    async def main() -> None:
+        network = VirtualNetwork(seed=1, delay=0.01)
+        host = network.host("alice", "192.0.2.1")
+        settings = SettingEngine()
+        settings.set_net(host)
+        settings.set_ice_continual_gathering("continually")
+        async with API(setting_engine=settings).new_peer_connection() as pc:
+            log = Log(pc)
+            pc.create_data_channel("x")
+            await pc.set_local_description()
+            await pc.gathering_complete()
+            assert pc.ice_gathering_state == "gathering"
+            host.add_interface("eth1", "192.0.2.77")
+            await asyncio.sleep(5)
+            assert "192.0.2.77" in description_of(pc).sdp
+            host.remove_interface("eth1")
+            await asyncio.sleep(5)
+            assert "192.0.2.77" not in description_of(pc).sdp
+            assert "192.0.2.1 " in description_of(pc).sdp
+            assert None not in log.candidates
+            assert len(log.candidates) == 2
 
     run(main())
 

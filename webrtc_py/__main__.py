@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from .errors import WebRTCError
-from .ice_gatherer import ICEGatherer
+from .ice_gatherer import GathererListener, ICEGatherer
 from .ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEServer
 from .setting_engine import SettingEngine
 from .states import ICETransportPolicy
@@ -60,29 +60,34 @@ async def _gather(options: argparse.Namespace) -> int:
         context.verify_mode = ssl.CERT_NONE
         settings.set_turn_tls_context(context)
     servers = [ICEServer(url, options.username, options.credential) for url in options.urls]
-    started = time.monotonic()
-    found = 0
-
-    def show(line: str) -> None:
-        print(f"{time.monotonic() - started:7.3f} s  {line}", flush=True)
-
-    def on_candidate(candidate: ICECandidate | None) -> None:
-        nonlocal found
-        if candidate is None:
-            show(f"done: {found} candidate{'' if found == 1 else 's'}")
-        else:
-            found += 1
-            show(_describe(candidate))
-
-    def on_error(error: ICECandidateError) -> None:
-        source = f" from {error.address}" if error.address else ""
-        show(f"error  {error.error_code} {error.error_text}  {error.url}{source}")
-
+    shown = _Shown()
     async with ICEGatherer(ICEGatherOptions(servers, options.policy), settings) as gatherer:
-        gatherer.add_listener(on_candidate, lambda state: None, on_error)
+        gatherer.add_listener(shown)
         await gatherer.gather()
         await gatherer.gathering_complete()
-    return 0 if found else 1
+    return 0 if shown.found else 1
+
+
+class _Shown(GathererListener):
+    """Prints what is found, with the time since the beginning."""
+
+    def __init__(self) -> None:
+        self.found = 0
+        self._started = time.monotonic()
+
+    def local_candidate(self, candidate: ICECandidate | None) -> None:
+        if candidate is None:
+            self._show(f"done: {self.found} candidate{'' if self.found == 1 else 's'}")
+        else:
+            self.found += 1
+            self._show(_describe(candidate))
+
+    def gathering_failed(self, error: ICECandidateError) -> None:
+        source = f" from {error.address}" if error.address else ""
+        self._show(f"error  {error.error_code} {error.error_text}  {error.url}{source}")
+
+    def _show(self, line: str) -> None:
+        print(f"{time.monotonic() - self._started:7.3f} s  {line}", flush=True)
 
 
 def _describe(candidate: ICECandidate) -> str:

@@ -10,7 +10,7 @@ from .dtls import DTLSParameters
 from .dtls_transport import DTLSTransport
 from .ice.candidate import UnsupportedCandidateError, unmarshal_candidate
 from .ice.generation import new_credentials
-from .ice_gatherer import ICEGatherer
+from .ice_gatherer import GathererListener, ICEGatherer
 from .ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEParameters
 from .ice_transport import ICETransport
 from .jsep import (
@@ -53,7 +53,7 @@ class _Generation:
             self.surfaced -= index < self.surfaced
 
 
-class BundleTransport:
+class BundleTransport(GathererListener):
     """Gatherer, ICE, DTLS and SCTP. None of it is started until an answer says where the peer is.
 
     Candidates are *surfaced* once a description of ours has a section that they belong to; until then they are a pool
@@ -80,7 +80,8 @@ class BundleTransport:
         self._previous: _Generation | None = None
         self._next_credentials = new_credentials()
         self._on_change = on_change
-        self.gatherer.add_listener(self._candidate_found, lambda state: on_change(), on_candidate_error)
+        self._on_candidate_error = on_candidate_error
+        self.gatherer.add_listener(self)
         self.ice.add_state_listener(lambda state: on_change())
         self.dtls.add_state_listener(lambda state: on_change())
         self.sctp.set_listener(on_data_channel)
@@ -200,10 +201,24 @@ class BundleTransport:
                 self._newest.add(candidate)
         self._on_change()
 
-    def _candidate_found(self, candidate: ICECandidate | None) -> None:
+    # What the gatherer tells
+
+    def local_candidate(self, candidate: ICECandidate | None) -> None:
         if candidate is not None:
             self._newest.add(candidate)
             self._on_change()
+
+    def local_candidate_removed(self, candidate: ICECandidate) -> None:
+        """Descriptions do not tell of it any more; W3C has no event for it."""
+        self._newest.remove(candidate)
+
+    def gathering_failed(self, error: ICECandidateError) -> None:
+        self._on_candidate_error(error)
+
+    def gathering_changed(self) -> None:
+        self._on_change()
+
+    # The peer's candidates
 
     def _add_remote_candidates(self, lines: Sequence[str], ufrag: str) -> None:
         for line in lines:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import TracebackType
 
 from .ice.agent import Agent
@@ -23,9 +22,26 @@ _CANDIDATE_TYPES = {
 }
 
 
+class GathererListener:
+    """Called at once, in the engine's order, and before the application's handlers. Override what is of interest."""
+
+    def local_candidate(self, candidate: ICECandidate | None) -> None:
+        """A candidate to tell the peer; None when there are no more."""
+
+    def local_candidate_removed(self, candidate: ICECandidate) -> None:
+        """A candidate that the peer was told of is no more."""
+
+    def gathering_failed(self, error: ICECandidateError) -> None:
+        """A server gave no candidate."""
+
+    def gathering_changed(self) -> None:
+        """The state has changed, or :attr:`ICEGatherer.has_gathered`."""
+
+
 class ICEGatherer(AgentListener):
     """Events: ``on_local_candidate(ICECandidate | None)``, None at the end, ``on_state_change(ICEGathererState)``,
-    ``on_error(ICECandidateError)`` for each server that gave no candidate."""
+    ``on_error(ICECandidateError)`` for each server that gave no candidate, ``on_local_candidate_removed(ICECandidate)``
+    for each that is no more, with continual gathering."""
 
     def __init__(self, options: ICEGatherOptions | None = None, setting_engine: SettingEngine | None = None) -> None:
         """URLSyntaxError and InvalidAccessError for servers that cannot be used."""
@@ -33,15 +49,10 @@ class ICEGatherer(AgentListener):
         self._settings = setting_engine or SettingEngine()
         self.agent = Agent(_agent_options(options, self._settings))
         self.agent.add_listener(self)
-        self._listeners: list[
-            tuple[
-                Callable[[ICECandidate | None], None],
-                Callable[[ICEGathererState], None],
-                Callable[[ICECandidateError], None],
-            ]
-        ] = []
+        self._listeners: list[GathererListener] = []
         self._events = EventQueue("ICE gatherer")
         self.on_local_candidate = Event[ICECandidate | None]("on_local_candidate", self._events)
+        self.on_local_candidate_removed = Event[ICECandidate]("on_local_candidate_removed", self._events)
         self.on_state_change = Event[ICEGathererState]("on_state_change", self._events)
         self.on_error = Event[ICECandidateError]("on_error", self._events)
 
@@ -57,6 +68,11 @@ class ICEGatherer(AgentListener):
     def state(self) -> ICEGathererState:
         return self.agent.gathering_state
 
+    @property
+    def has_gathered(self) -> bool:
+        """Whether all candidates have been found; with continual gathering, all that were there at the beginning."""
+        return self.agent.has_gathered
+
     def set_options(self, options: ICEGatherOptions) -> None:
         """Other servers, or another policy, for the next gathering. What was gathered stays as it is."""
         self.agent.set_options(_agent_options(options, self._settings))
@@ -70,7 +86,7 @@ class ICEGatherer(AgentListener):
         self.agent.discard_candidates()
 
     async def gathering_complete(self) -> None:
-        """Wait until there will be no more candidates. ConnectionClosedError when the gatherer is closed before."""
+        """Wait until :attr:`has_gathered`. ConnectionClosedError when the gatherer is closed before."""
         await self.agent.gathering_complete()
 
     def get_local_parameters(self) -> ICEParameters:
@@ -85,26 +101,30 @@ class ICEGatherer(AgentListener):
         """Stop gathering and give up all candidates, and with them the transport that uses them."""
         await self.agent.close()
 
-    def add_listener(
-        self,
-        on_candidate: Callable[[ICECandidate | None], None],
-        on_state: Callable[[ICEGathererState], None],
-        on_error: Callable[[ICECandidateError], None],
-    ) -> None:
-        """For the peer connection: called at once and in order, before the application's handlers."""
-        self._listeners.append((on_candidate, on_state, on_error))
+    def add_listener(self, listener: GathererListener) -> None:
+        self._listeners.append(listener)
 
     # What the agent tells
 
     def local_candidate(self, candidate: Candidate | None) -> None:
         found = None if candidate is None else ICECandidate.from_candidate(candidate)
-        for on_candidate, _, _ in self._listeners:
-            on_candidate(found)
+        for listener in self._listeners:
+            listener.local_candidate(found)
         self.on_local_candidate.emit(found)
 
+    def local_candidate_removed(self, candidate: Candidate) -> None:
+        removed = ICECandidate.from_candidate(candidate)
+        for listener in self._listeners:
+            listener.local_candidate_removed(removed)
+        self.on_local_candidate_removed.emit(removed)
+
+    def first_round_over(self) -> None:
+        for listener in self._listeners:
+            listener.gathering_changed()
+
     def gathering_state_changed(self, state: ICEGathererState) -> None:
-        for _, on_state, _ in self._listeners:
-            on_state(state)
+        for listener in self._listeners:
+            listener.gathering_changed()
         self.on_state_change.emit(state)
         if state is ICEGathererState.CLOSED:
             self._events.close_after_queued()
@@ -112,8 +132,8 @@ class ICEGatherer(AgentListener):
     def gathering_failed(self, error: GatheringError) -> None:
         address, port = error.base or (None, None)
         failed = ICECandidateError(str(error.url), address, port, error.error_code, error.reason)
-        for _, _, on_error in self._listeners:
-            on_error(failed)
+        for listener in self._listeners:
+            listener.gathering_failed(failed)
         self.on_error.emit(failed)
 
 

@@ -326,13 +326,17 @@ class PeerConnection:
     async def gathering_complete(self) -> None:
         """Wait until there is a local description with all its candidates: at once for one without a transport.
 
+        With continual gathering these are all that were there at the beginning; more may come later.
         ConnectionClosedError when the connection is closed before.
         """
 
         def is_complete() -> bool:
             if self._negotiation.transport_section is None:
                 return self._negotiation.state.local is not None
-            return self.ice_gathering_state is ICEGatheringState.COMPLETE
+            if self.ice_gathering_state is ICEGatheringState.COMPLETE:
+                return True
+            # What goes on gathering as long as it lives has a description to send all the same.
+            return self.ice_gathering_state is ICEGatheringState.GATHERING and self._transport.gatherer.has_gathered
 
         await self._states.wait_until(is_complete)
 
@@ -441,6 +445,7 @@ class PeerConnection:
     def _on_transport_change(self) -> None:
         if not self._closed:
             self._surface_candidates()
+            self._states.wake()
             self._states.update(self._transport.ice.state, self._transport.dtls.state, self._transport.failure())
 
     def _surface_candidates(self) -> None:
