@@ -158,7 +158,7 @@ def test_pairs_are_of_one_family_component_and_transport() -> None:
         alice.hear_of(unmarshal_candidate(line))
     pairs = {(pair.base.address, pair.destination[0]) for pair in alice.core.pairs}
     assert pairs == {("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")}
-    assert alice.core.dropped.candidates == 2
+    assert alice.core.dropped.candidates == 1, "the TCP one is known, though nothing of ours goes with it"
 
 
 @pytest.mark.row("ICE-09")

@@ -189,7 +189,7 @@ def test_refusals_are_authenticated_and_no_larger_than_what_they_refuse() -> Non
     for attributes, more, code in (
         ({"USERNAME": "alic:bobb", "ICE-CONTROLLED": 1}, b"", 400),
         (base, b"", 487),
-        ({"USERNAME": "alic:bobb", "PRIORITY": 1}, b"\x00\x30\x00\x00\x7f\xff\x00\x00", 420),
+        ({"USERNAME": "alic:bobb", "PRIORITY": 1}, b"\x00\x31\x00\x00\x7f\xff\x00\x00", 420),
     ):
         request = signed_with(attributes, more)
         hand.core.receive(request, 0, EVIL, hand.now)
@@ -199,7 +199,7 @@ def test_refusals_are_authenticated_and_no_larger_than_what_they_refuse() -> Non
         assert parsed.check_message_integrity(ALICE[1].encode())
         assert len(refusal.data) <= len(request)
         if code == 420:
-            assert parsed.attributes["UNKNOWN-ATTRIBUTES"] == (0x0030, 0x7FFF)
+            assert parsed.attributes["UNKNOWN-ATTRIBUTES"] == (0x0031, 0x7FFF)
         # A response is never answered.
         hand.core.receive(refusal.data, 0, EVIL, hand.now)
         assert hand.core.datagrams_to_send(hand.now) == []
@@ -224,7 +224,7 @@ def test_a_response_with_an_unknown_required_attribute_fails_its_check() -> None
     response = stun.Message(
         stun.Method.BINDING, stun.Class.RESPONSE, message.transaction_id, {"XOR-MAPPED-ADDRESS": HERE}
     )
-    data = bytearray(bytes(response) + b"\x00\x30\x00\x00")
+    data = bytearray(bytes(response) + b"\x00\x31\x00\x00")
     struct.pack_into("!H", data, 2, len(data) - 20 + 24)
     data += struct.pack("!HH", 0x0008, 20) + hmac.digest(BOB[1].encode(), data, "sha1")
     hand.core.receive(data, 0, where, hand.now)

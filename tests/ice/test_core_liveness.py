@@ -84,7 +84,7 @@ def test_without_answers_consent_ends_after_30_seconds_though_data_comes_in() ->
 def test_what_does_not_renew_consent(way: str) -> None:
     hand = selected(Hand(controlling=False, failed_timeout=0, disconnected_timeout=0))
     start = hand.now
-    while hand.core.state is CONNECTED:
+    while hand.core.path is not None:
         hand.wait(0.5)
         for where, message in hand.requests():
             id, key, mapped = message.transaction_id, BOB[1].encode(), ("192.0.2.1", 5000)
@@ -98,7 +98,7 @@ def test_what_does_not_renew_consent(way: str) -> None:
             }[way]
             hand.core.receive(data, base_id, source, hand.now)
         assert hand.now < start + 31
-    assert hand.core.state is FAILED
+    assert hand.core.state is DISCONNECTED
     assert hand.now - start == pytest.approx(30, abs=0.5)
 
 
@@ -131,7 +131,7 @@ def test_a_cut_is_disconnected_after_5_seconds_and_failed_after_30() -> None:
 
 
 @pytest.mark.row("CON-07")
-@pytest.mark.parametrize(("disconnected", "failed"), [(1.0, 2.0), (3.0, 0.0), (0.0, 4.0), (0.0, 0.0)])
+@pytest.mark.parametrize(("disconnected", "failed"), [(1.0, 2.0), (3.0, 0.0), (0.0, 4.0), (0.0, 0.0), (5.0, 55.0)])
 def test_the_times_are_settings_and_zero_is_never(disconnected: float, failed: float) -> None:
     timings = AgentTimings(disconnected_timeout=disconnected, failed_timeout=failed, keepalive_interval=0.5)
     wire, alice, bob = two_peers(timings=timings)
@@ -139,7 +139,7 @@ def test_the_times_are_settings_and_zero_is_never(disconnected: float, failed: f
     wire.run(5)
     wire.blocked = lambda packet: True
     cut = wire.now
-    wire.run(60)
+    wire.run(100)
     found = {
         event.state: at - cut  # type: ignore[union-attr]
         for at, event in alice.happened
@@ -147,10 +147,69 @@ def test_the_times_are_settings_and_zero_is_never(disconnected: float, failed: f
     }
     if disconnected:
         assert found[DISCONNECTED] == pytest.approx(disconnected, abs=0.7)
+    elif failed:
+        assert DISCONNECTED not in found, "straight to failed"
     else:
-        assert DISCONNECTED not in found
-    # Consent ends in any case.
-    assert found[FAILED] == pytest.approx(disconnected + failed if failed else 30, abs=0.7)
+        assert found[DISCONNECTED] == pytest.approx(30, abs=0.7), "nothing may be sent without consent, and that shows"
+    if failed:
+        assert found[FAILED] == pytest.approx(disconnected + failed, abs=0.7)
+    else:
+        assert FAILED not in found
+    assert alice.core.path is None
+
+
+@pytest.mark.row("CON-01", "CON-04")
+def test_an_agent_that_does_not_fail_asks_again_for_consent_that_has_expired() -> None:
+    """Nothing that was asked before the expiry brings consent back, and nothing but an answer does."""
+    hand = selected(Hand(controlling=False, failed_timeout=0))
+    hand.wait(29)
+    [*_, before] = hand.requests()
+    hand.wait(1.5)
+    assert hand.core.state is DISCONNECTED
+    assert hand.core.path is None
+    hand.requests()
+    hand.answer(before)
+    hand.ask(use_candidate=True)
+    assert hand.core.data_received(0, THERE, 10, 1, hand.now), "the peer may speak"
+    assert hand.core.path is None, "but we may not"
+    hand.wait(3600)
+    assert hand.core.state is DISCONNECTED
+    [*_, after] = hand.requests()
+    hand.answer(after)
+    assert hand.core.path is hand.core.selected is hand.pair()
+    assert hand.core.state is CONNECTED
+
+
+def test_longer_patience_than_consent_has_outlasts_its_end() -> None:
+    wire, alice, bob = two_peers(timings=AgentTimings.mobile())
+    connect(wire, alice, bob)
+    wire.run(10)
+    wire.blocked = lambda packet: True
+    wire.run(60)
+    assert alice.core.path is None
+    assert alice.core.state is DISCONNECTED
+    wire.blocked = lambda packet: False
+    assert wire.run(6, lambda: connected(alice, bob))
+    assert alice.core.path is alice.core.selected is not None
+    wire.blocked = lambda packet: True
+    wire.run(121)
+    assert alice.core.state is FAILED
+
+
+@pytest.mark.row("CON-02")
+@pytest.mark.parametrize("seed", range(3))
+def test_with_the_standards_period_no_two_checks_are_nearer_than_4_seconds_whatever_is_lost(seed: int) -> None:
+    wire, alice, bob = two_peers(Wire(seed), AgentTimings(keepalive_interval=5, disconnected_timeout=20))
+    connect(wire, alice, bob)
+    wire.loss = 0.15
+    mark = wire.now
+    wire.run(300)
+    assert alice.states == [CHECKING, CONNECTED]
+    requests = [packet for packet in alice.requests() if packet.time >= mark]
+    gaps = [b.time - a.time for a, b in itertools.pairwise(requests)]
+    assert len(gaps) > 40
+    assert 4 <= min(gaps) < max(gaps) <= 6
+    assert len({packet.message.transaction_id for packet in requests}) == len(requests)
 
 
 @pytest.mark.row("CON-07")

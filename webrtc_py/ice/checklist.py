@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable
 
 from ..states import CandidatePairState
@@ -39,9 +38,11 @@ class CheckList:
     def __init__(self, controlling: bool, max_pairs: int) -> None:
         self.paths: dict[Path, CandidatePair] = {}
         self.controlling = controlling
+        self.last_id = 0
+        """Of the newest pair: they are numbered in the order of their making."""
         self._max_pairs = max_pairs
-        self._triggered: deque[CandidatePair] = deque()
-        self._next_id = 1
+        self._relatives: dict[tuple[str, str], list[CandidatePair]] = {}
+        self._triggered: dict[CandidatePair, None] = {}
 
     def __contains__(self, pair: CandidatePair) -> bool:
         return self.paths.get((pair.base_id, pair.destination)) is pair
@@ -49,18 +50,23 @@ class CheckList:
     def in_state(self, *states: CandidatePairState) -> list[CandidatePair]:
         return [pair for pair in self.paths.values() if pair.state in states]
 
+    # What is on it
+
     def add(self, local: Candidate, base_id: int, remote: Candidate, destination: Address) -> CandidatePair | None:
         """A new pair, Waiting or Frozen; None when it is pruned, or one too many and not better than the others."""
         existing = self.paths.get((base_id, destination))
         if existing is not None:
             self._prune(existing, local)
             return None
-        pair = CandidatePair(self._next_id, local, base_id, remote, destination, self.controlling)
-        if not self._make_room(pair):
+        pair = CandidatePair(self.last_id + 1, local, base_id, remote, destination, self.controlling)
+        if pair.is_unproven_stranger and self._count_unproven_strangers() >= MAX_UNPROVEN_STRANGERS:
             return None
-        self._next_id += 1
+        if not self._make_room(pair.priority):
+            return None
+        self.last_id += 1
         self._set_first_state(pair)
         self.paths[base_id, destination] = pair
+        self._relatives.setdefault(pair.foundation, []).append(pair)
         return pair
 
     def _prune(self, existing: CandidatePair, local: Candidate) -> None:
@@ -68,21 +74,27 @@ class CheckList:
         if local.priority > existing.base.priority:
             if existing.local is existing.base:
                 existing.local = local
-            existing.base = local
-            self.prioritize(existing)
+            self.rename(existing, base=local)
 
-    def _make_room(self, pair: CandidatePair) -> bool:
-        """RFC 8445 section 6.1.2.5: the pair of lowest priority goes, but never one that works or is being checked."""
-        if pair.is_unproven_stranger and self._count_unproven_strangers() >= MAX_UNPROVEN_STRANGERS:
-            return False
+    def has_room(self, priority: int) -> bool:
+        """Whether a pair of such a priority would be taken; if not, none that is worse would."""
+        return len(self.paths) < self._max_pairs or self._find_worse(priority) is not None
+
+    def _make_room(self, priority: int) -> bool:
         if len(self.paths) < self._max_pairs:
             return True
-        failed = self.in_state(FAILED)
-        worst = min(failed or self.in_state(FROZEN, WAITING), key=lambda other: other.priority, default=None)
-        if worst is None or (worst.state is not FAILED and worst.priority >= pair.priority):
-            return False
-        self.remove(worst)
-        return True
+        worst = self._find_worse(priority)
+        if worst is not None:
+            self.remove(worst)
+        return worst is not None
+
+    def _find_worse(self, priority: int) -> CandidatePair | None:
+        """RFC 8445 section 6.1.2.5: the pair of lowest priority goes, but never one that works or is being checked."""
+        failed = [pair for pair in self.paths.values() if pair.state is FAILED and not pair.nominated]
+        if failed:
+            return min(failed, key=lambda pair: pair.priority)
+        worst = min(self.in_state(FROZEN, WAITING), key=lambda pair: pair.priority, default=None)
+        return worst if worst is not None and worst.priority < priority else None
 
     def _count_unproven_strangers(self) -> int:
         return sum(1 for pair in self.paths.values() if pair.is_unproven_stranger)
@@ -90,7 +102,7 @@ class CheckList:
     def _set_first_state(self, pair: CandidatePair) -> None:
         """RFC 8445 section 6.1.2.6 and RFC 8838 section 12: of each foundation the best pair is Waiting."""
         pair.state = WAITING
-        relatives = [other for other in self.paths.values() if other.foundation == pair.foundation]
+        relatives = self._relatives.get(pair.foundation, ())
         if any(other.state is SUCCEEDED for other in relatives):
             return
         for other in relatives:
@@ -102,12 +114,22 @@ class CheckList:
                 other.state = FROZEN
 
     def remove(self, pair: CandidatePair) -> None:
-        self.paths.pop((pair.base_id, pair.destination), None)
-        self._forget_trigger(pair)
+        if self.paths.pop((pair.base_id, pair.destination), None) is not None:
+            self._leave_relatives(pair)
+        self._triggered.pop(pair, None)
 
-    def _forget_trigger(self, pair: CandidatePair) -> None:
-        if pair in self._triggered:
-            self._triggered.remove(pair)
+    def rename(self, pair: CandidatePair, *, base: Candidate | None = None, remote: Candidate | None = None) -> None:
+        """More is known of the candidates of a pair, which stays the same pair."""
+        self._leave_relatives(pair)
+        pair.base, pair.remote = base or pair.base, remote or pair.remote
+        self._relatives.setdefault(pair.foundation, []).append(pair)
+        self.prioritize(pair)
+
+    def _leave_relatives(self, pair: CandidatePair) -> None:
+        relatives = self._relatives[pair.foundation]
+        relatives.remove(pair)
+        if not relatives:
+            del self._relatives[pair.foundation]
 
     def set_controlling(self, controlling: bool) -> None:
         """Pair priorities depend on the role (RFC 8445 section 7.2.5.1)."""
@@ -118,17 +140,18 @@ class CheckList:
     def prioritize(self, pair: CandidatePair) -> None:
         pair.priority = pair_priority(pair.local, pair.remote, self.controlling)
 
+    # What is next
+
     def trigger(self, pair: CandidatePair) -> None:
         """Put a pair into the triggered-check queue (RFC 8445 section 7.3.1.4)."""
         pair.state = WAITING
-        if pair not in self._triggered:
-            self._triggered.append(pair)
+        self._triggered.setdefault(pair)
 
     def next_triggered(self, now: float, interval: float) -> CandidatePair | None:
         """Take the first triggered pair whose last request was sent ``interval`` ago or longer."""
         for pair in self._triggered:
             if pair.last_request_sent is None or pair.last_request_sent + interval <= now:
-                self._triggered.remove(pair)
+                del self._triggered[pair]
                 return pair
         return None
 
@@ -148,7 +171,7 @@ class CheckList:
 
     def has_ordinary(self) -> bool:
         """Whether :meth:`next_ordinary` would find a pair."""
-        if any(pair not in self._triggered for pair in self.in_state(WAITING)):
+        if any(pair.state is WAITING and pair not in self._triggered for pair in self.paths.values()):
             return True
         return bool(self._thawable())
 
@@ -158,23 +181,28 @@ class CheckList:
         The standard keeps a pair frozen until the check of its relative has failed, which takes 39.5 s, and trusts
         the peer to tell its foundations apart. We trust that until the relative's first request is overdue.
         """
+        frozen = self.in_state(FROZEN)
+        if not frozen:
+            return []
         busy = {pair.foundation for pair in self.in_state(WAITING)}
         busy |= {pair.foundation for pair in self.in_state(IN_PROGRESS) if not pair.overdue}
-        return [pair for pair in self.in_state(FROZEN) if pair.foundation not in busy]
+        return [pair for pair in frozen if pair.foundation not in busy]
+
+    # What came of it
 
     def succeeded(self, pair: CandidatePair) -> None:
         """A check's answer came: the pair, and all of its foundation, are worth more (RFC 8445 section 7.2.5.3.3)."""
-        self._forget_trigger(pair)
+        self._triggered.pop(pair, None)
         pair.state = SUCCEEDED
-        for other in self.in_state(FROZEN):
-            if other.foundation == pair.foundation:
+        for other in self._relatives.get(pair.foundation, ()):
+            if other.state is FROZEN:
                 other.state = WAITING
 
     def failed(self, pair: CandidatePair, why: str) -> None:
         """RFC 8445 section 7.2.5.2: other pairs are not touched. A stranger that has not answered is forgotten."""
-        self._forget_trigger(pair)
+        self._triggered.pop(pair, None)
         pair.failure = why
-        if pair.is_unproven_stranger:
+        if pair.is_unproven_stranger and not pair.nominated:
             self.remove(pair)
         pair.state = FAILED
 

@@ -14,11 +14,14 @@ MAX_EARLY_CHECKS = 50
 class IncomingCheck:
     """What a check says, beside where it came from. ``ufrag`` is its sender's."""
 
+    transaction_id: bytes
     base_id: int
     source: Address
     ufrag: str
     priority: int
     use_candidate: bool
+    nomination: int | None = None
+    """The value of the nomination, where it has one (draft-thatcher-ice-renomination)."""
 
 
 class EarlyChecks:
@@ -31,10 +34,13 @@ class EarlyChecks:
         """False when there are too many."""
         path = check.base_id, check.source
         earlier = self._checks.get(path)
-        if earlier is not None:
-            check.use_candidate |= earlier.use_candidate and earlier.ufrag == check.ufrag
-        elif len(self._checks) >= MAX_EARLY_CHECKS:
-            return False
+        if earlier is None:
+            if len(self._checks) >= MAX_EARLY_CHECKS:
+                return False
+        elif earlier.ufrag == check.ufrag:
+            check.use_candidate |= earlier.use_candidate
+            if check.nomination is None:
+                check.nomination = earlier.nomination
         self._checks[path] = check
         return True
 

@@ -9,6 +9,11 @@ from ..states import ICETransportState
 from .options import CONSENT_TIMEOUT, AgentTimings
 from .pair import CandidatePair
 
+# How long the selected pair may leave checks unanswered before the peer is believed to have moved, when there is a
+# sign of that; where round trips are long, how many of them.
+_DOUBT = 1.0
+_DOUBT_ROUND_TRIPS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
@@ -20,18 +25,40 @@ class Liveness:
 
 
 def liveness(pair: CandidatePair, timings: AgentTimings, now: float) -> Liveness:
-    """Anything of the peer's on this pair breaks the silence; consent is renewed by answers to our checks alone."""
+    """Anything of the peer's on this pair breaks the silence; consent is renewed by answers to our checks alone.
+
+    Consent that has expired stops the data, and the agent fails with it: RFC 7675 section 5.1 wants other credentials
+    then. But an application that has set more than 30 s until ``failed``, or no end, has asked for an agent that
+    outlasts longer outages. It is disconnected for so long, its checks go on as checks, and only an answer to one of
+    those, made after the expiry, lets it send again.
+    """
     heard = pair.last_received if pair.last_received is not None else -math.inf
-    disconnected_at = heard + timings.disconnected_timeout if timings.disconnected_timeout else math.inf
-    failed_at = heard + timings.patience
-    if now >= failed_at:
+    silent_at = heard + timings.patience
+    refused_at = pair.consent_expires - CONSENT_TIMEOUT + max(timings.patience, CONSENT_TIMEOUT)
+    failed_at = min(silent_at, refused_at)
+    if now >= silent_at:
         return Liveness(ICETransportState.FAILED, f"nothing was heard for {timings.patience:g} s", math.inf)
-    if now >= pair.consent_expires:
-        reason = f"the peer has not answered a check for {CONSENT_TIMEOUT:g} s, so consent has expired"
-        return Liveness(ICETransportState.FAILED, reason, math.inf)
+    refusal = "not answered a check" if pair.requests_sent else "made no check"
+    unanswered = f"the peer has {refusal} for {CONSENT_TIMEOUT:g} s, so consent has expired"
+    if now >= refused_at:
+        return Liveness(ICETransportState.FAILED, unanswered, math.inf)
     if not pair.succeeded:
-        return Liveness(ICETransportState.DISCONNECTED, pair.failure, min(failed_at, pair.consent_expires))
+        return Liveness(ICETransportState.DISCONNECTED, pair.failure, failed_at)
+    if now >= pair.consent_expires:
+        return Liveness(ICETransportState.DISCONNECTED, unanswered, failed_at)
+    disconnected_at = heard + timings.disconnected_timeout if timings.disconnected_timeout else math.inf
     if now >= disconnected_at:
         reason = f"nothing was heard for {timings.disconnected_timeout:g} s"
         return Liveness(ICETransportState.DISCONNECTED, reason, min(failed_at, pair.consent_expires))
     return Liveness(ICETransportState.CONNECTED, "", min(disconnected_at, failed_at, pair.consent_expires))
+
+
+def in_doubt_from(pair: CandidatePair, since: float | None = None) -> float:
+    """When a pair that has been asked, and says nothing, is not to be relied upon; infinity when it was not asked.
+
+    ``since`` is the earliest time from which its silence counts, where that is not the first unanswered question's.
+    """
+    if pair.asked_since is None:
+        return math.inf
+    patience = max(_DOUBT, _DOUBT_ROUND_TRIPS * (pair.smoothed_round_trip_time or 0.0))
+    return (pair.asked_since if since is None else max(pair.asked_since, since)) + patience

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from ..states import CandidatePairState, CandidateType
+from ..states import CandidatePairState, CandidateType, TCPType
 from .candidate import Candidate, without_zone
+from .options import CONSENT_TIMEOUT
 
 Address = tuple[str, int]
+
+# RFC 6298's weight of the newest sample.
+_SMOOTHING = 1 / 8
 
 
 def pair_priority(local: Candidate, remote: Candidate, controlling: bool) -> int:
@@ -25,8 +29,10 @@ class CandidatePair:
     """
 
     __slots__ = (
+        "asked_since",
         "base",
         "base_id",
+        "bytes_discarded_on_send",
         "bytes_received",
         "bytes_sent",
         "consent_expires",
@@ -42,10 +48,13 @@ class CandidatePair:
         "last_request_received",
         "last_request_sent",
         "last_response_received",
+        "last_transaction_received",
         "local",
         "nominate_on_success",
         "nominated",
+        "nomination",
         "overdue",
+        "packets_discarded_on_send",
         "packets_received",
         "packets_sent",
         "peer_is_there",
@@ -55,6 +64,9 @@ class CandidatePair:
         "requests_sent",
         "responses_received",
         "responses_sent",
+        "retransmissions_received",
+        "retransmissions_sent",
+        "smoothed_round_trip_time",
         "state",
         "total_round_trip_time",
     )
@@ -75,27 +87,37 @@ class CandidatePair:
         self.overdue = False
         # The controlling agent has nominated it, but our own check has still to succeed.
         self.nominate_on_success = False
+        # The value of its nomination, where there is one (draft-thatcher-ice-renomination).
+        self.nomination = 0
         # The peer has answered a check of ours, or made one from this address, which it has signalled as its own.
         self.peer_is_there = False
         # Why the last check failed, for people.
         self.failure = ""
         self.consent_expires = 0.0
         self.last_received: float | None = None
+        # When the first request was sent that nothing has been heard after.
+        self.asked_since: float | None = None
         self.requests_sent = 0
         self.requests_received = 0
         self.responses_sent = 0
         self.responses_received = 0
+        self.retransmissions_sent = 0
+        self.retransmissions_received = 0
         self.consent_requests_sent = 0
         self.packets_sent = 0
         self.packets_received = 0
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.packets_discarded_on_send = 0
+        self.bytes_discarded_on_send = 0
         self.current_round_trip_time: float | None = None
         self.total_round_trip_time = 0.0
+        self.smoothed_round_trip_time: float | None = None
         self.first_request_sent: float | None = None
         self.last_request_sent: float | None = None
         self.last_request_received: float | None = None
         self.last_response_received: float | None = None
+        self.last_transaction_received = b""
         self.last_packet_sent: float | None = None
         self.last_packet_received: float | None = None
 
@@ -109,6 +131,16 @@ class CandidatePair:
         return self.state is CandidatePairState.SUCCEEDED
 
     @property
+    def is_stream(self) -> bool:
+        """Whether it is a TCP connection, which repeats by itself what is lost."""
+        return self.base.transport == "tcp"
+
+    @property
+    def is_ours_to_open(self) -> bool:
+        """Whether a connection is made by sending on it (RFC 6544 section 7.1)."""
+        return self.base.tcp_type in (TCPType.ACTIVE, TCPType.SIMULTANEOUS_OPEN)
+
+    @property
     def is_unproven_stranger(self) -> bool:
         """Whether its remote address is only known from requests, and has not answered a check."""
         return self.remote.type is CandidateType.PRFLX and not self.succeeded
@@ -117,9 +149,43 @@ class CandidatePair:
         """Whether application data may be sent on it (RFC 7675 section 5.1)."""
         return self.succeeded and now < self.consent_expires
 
-    def silent_for(self, now: float) -> float:
-        """Seconds since anything of the peer's came in on it."""
-        return now - self.last_received if self.last_received is not None else now
+    def heard(self, now: float) -> None:
+        """Something of the peer's came in on it."""
+        self.last_received = now
+        self.asked_since = None
+
+    def request_received(self, transaction_id: bytes, now: float) -> None:
+        """A check came in, and has been answered."""
+        self.requests_received += 1
+        self.responses_sent += 1
+        if transaction_id == self.last_transaction_received:
+            self.retransmissions_received += 1
+        self.last_transaction_received = transaction_id
+        self.last_request_received = now
+        self.heard(now)
+
+    def request_sent(self, now: float, *, again: bool) -> None:
+        self.requests_sent += 1
+        self.retransmissions_sent += again
+        self.last_request_sent = now
+        if self.first_request_sent is None:
+            self.first_request_sent = now
+        if self.asked_since is None:
+            self.asked_since = now
+
+    def response_received(self, round_trip_time: float | None, now: float) -> None:
+        """A check of ours was answered well, which consents to data."""
+        self.responses_received += 1
+        self.last_response_received = now
+        self.consent_expires = now + CONSENT_TIMEOUT
+        if round_trip_time is None:
+            return
+        self.current_round_trip_time = round_trip_time
+        self.total_round_trip_time += round_trip_time
+        if self.smoothed_round_trip_time is None:
+            self.smoothed_round_trip_time = round_trip_time
+        else:
+            self.smoothed_round_trip_time += _SMOOTHING * (round_trip_time - self.smoothed_round_trip_time)
 
     def __str__(self) -> str:
         return f"{self.local} -> {self.remote}"

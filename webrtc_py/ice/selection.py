@@ -1,8 +1,8 @@
-"""Which pair is nominated, and which is selected (RFC 8445 section 8.1).
+"""Which pair is nominated, and whose nomination is followed (RFC 8445 section 8.1).
 
 The controlling agent nominates one pair, when its criterion is met, and the next one if that dies before its nomination
 is answered. The controlled agent takes what is nominated, and of several (RFC 5245's aggressive nomination) the best.
-Lite agents would select here by what they are told alone, and renomination by its counter.
+Both change where draft-thatcher-ice-renomination is spoken: each nomination has a value then, and the last one counts.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Nomination:
         # When the first check could be made: the waits for better candidates count from there.
         self._began: float | None = None
         self.nominee: CandidatePair | None = None
+        """What has been nominated and has not been answered yet."""
 
     def begin(self, now: float) -> None:
         """There is a pair to check, and the peer's credentials are known."""
@@ -60,12 +61,33 @@ class Nomination:
         return began + max(wait(pair.base.type), wait(pair.remote.type))
 
 
-def accepts_nomination(pair: CandidatePair, selected: CandidatePair | None, silence: float, now: float) -> bool:
-    """Whether the controlled agent selects a nominated pair that works: the first, then only better ones.
+class PeersNominations:
+    """The controlled agent's view of what it is told."""
 
-    What it selected itself, before a role conflict made it the controlled one, counts for nothing. A nomination of a
-    worse pair is followed as well when the selected one has been silent for ``silence`` seconds: the peer has moved.
-    """
-    if selected is None or not selected.nominated or pair.priority > selected.priority:
-        return True
-    return pair is not selected and silence > 0 and selected.silent_for(now) >= silence
+    def __init__(self) -> None:
+        self._last_value = 0
+
+    def take(self, pair: CandidatePair, use_candidate: bool, value: int | None) -> bool:
+        """Whether a check nominates its pair, which is then to be followed as soon as the pair works.
+
+        A value counts if it is greater than the last one, or the same one said again.
+        """
+        if value is None:
+            # Once a peer has begun to give values, a check without one is none of its nominations.
+            return use_candidate and not self._last_value
+        if value < self._last_value or (value == self._last_value and pair.nomination != value):
+            return False
+        self._last_value = pair.nomination = value
+        return value > 0
+
+    def follows(self, pair: CandidatePair, selected: CandidatePair | None) -> bool:
+        """Whether a nominated pair that works is selected: the first, then only better ones, or the last by value.
+
+        What we selected ourselves, before a role conflict made us the controlled one, counts for nothing, and neither
+        does a pair that is known to be lost.
+        """
+        if self._last_value:
+            return pair.nomination == self._last_value
+        if selected is None or not selected.nominated or not selected.succeeded:
+            return True
+        return pair.priority > selected.priority

@@ -17,6 +17,8 @@ LAST_WAIT = 16
 # that dies just then must leave time for the next one.
 NOMINATION_INTERVAL = 0.5
 NOMINATION_REQUESTS = 10
+# Ti of RFC 8489 section 6.2.2: how long a request is waited for that TCP carries, and repeats if it has to.
+STREAM_TIMEOUT = 39.5
 # How often a triggered check is repeated before it backs off.
 STEADY_REQUESTS = 6
 
@@ -74,12 +76,21 @@ def nomination_delays(round_trip_time: float | None) -> tuple[float, ...]:
     return (interval,) * NOMINATION_REQUESTS
 
 
+def stream_check_delays(rto: float) -> tuple[float, ...]:
+    """Of a check over TCP: when its answer is overdue, and when it will not come any more."""
+    rto = min(rto, STREAM_TIMEOUT / 2)
+    return rto, STREAM_TIMEOUT - rto
+
+
 # RFC 7675 section 5.1: each consent check is a transaction of its own and sent once; any of them may be answered.
 CONSENT_DELAYS = (CONSENT_TIMEOUT,)
 
 
 class Transaction:
-    """One request, sent once or several times, until its answer comes or the time is up."""
+    """One request, sent once or several times, until its answer comes or the time is up.
+
+    Over TCP it is sent once (RFC 6544 section 7.1), and ``turns`` only counts the times it was looked after.
+    """
 
     __slots__ = (
         "_delays",
@@ -91,7 +102,7 @@ class Transaction:
         "pair",
         "purpose",
         "request",
-        "sends",
+        "turns",
     )
 
     def __init__(
@@ -108,24 +119,25 @@ class Transaction:
         self.request = request
         self.purpose = purpose
         self.controlling = controlling
-        self.sends = 0
+        self.turns = 0
         self.first_sent = -math.inf
         self.due = math.inf
         # Not sent again and no failure when nothing comes, but its answer still counts (RFC 8445 section 7.3.1.4).
         self.cancelled = False
         self._delays = delays
 
-    def sent(self, now: float) -> None:
-        """The request has just been sent; ``due`` is when to look again."""
-        if not self.sends:
+    def take_turn(self, now: float) -> bool:
+        """Whether the request is to be sent now; ``due`` is when to look again."""
+        if not self.turns:
             self.first_sent = now
-        self.due = now + self._delays[self.sends]
-        self.sends += 1
+        self.due = now + self._delays[self.turns]
+        self.turns += 1
+        return self.turns == 1 or not self.pair.is_stream
 
     @property
     def exhausted(self) -> bool:
-        """Whether the request is not to be sent again."""
-        return self.cancelled or self.sends == len(self._delays)
+        """Whether there is nothing more to wait for."""
+        return self.cancelled or self.turns == len(self._delays)
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -133,4 +145,4 @@ class Transaction:
 
     def round_trip_time(self, now: float) -> float | None:
         """The time its answer took, or None when it is not known which of several requests was answered."""
-        return now - self.first_sent if self.sends == 1 else None
+        return now - self.first_sent if self.turns == 1 or self.pair.is_stream else None

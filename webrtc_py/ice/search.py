@@ -1,0 +1,198 @@
+"""The way to a selected pair, and to a better one: which checks are sent, and what is nominated (RFC 8445 6.1, 8.1)."""
+
+from __future__ import annotations
+
+import math
+
+from ..states import CandidatePairState, ICETransportState
+from .checklist import best
+from .events import RoleChanged
+from .options import RenominationOptions
+from .pair import CandidatePair
+from .renomination import Renomination
+from .selection import Nomination, PeersNominations
+from .session import Session
+from .transaction import (
+    MIN_RTO,
+    Purpose,
+    check_delays,
+    nomination_delays,
+    stream_check_delays,
+    triggered_check_delays,
+)
+
+_WAITING = CandidatePairState.WAITING
+_IN_PROGRESS = CandidatePairState.IN_PROGRESS
+_FAILED = CandidatePairState.FAILED
+
+# How many pairs beside the selected one are kept alive, and tried first when that is lost.
+MAX_ALTERNATIVES = 10
+# How often pairs that have worked once are tried again.
+_REVIVAL_INTERVAL = 10.0
+
+
+class Search:
+    """Sends checks as often as Ta allows, and nominates when the criterion is met."""
+
+    def __init__(self, session: Session, renomination: RenominationOptions | None) -> None:
+        self._session = session
+        self.nomination = Nomination(session.timings)
+        self.peers_nominations = PeersNominations()
+        self.renomination = Renomination(renomination) if renomination is not None else None
+        self.remote_renominates = True
+        self._next_ordinary = 0.0
+        self._next_revival = math.inf
+
+    # The role
+
+    def set_role(self, controlling: bool, now: float) -> None:
+        """What was nominated in the old role counts no more, though data may use it until the new one has decided."""
+        session = self._session
+        session.controlling = controlling
+        for pair in session.pairs:
+            pair.nominated = False
+        session.checklist.set_controlling(controlling)
+        self.nomination = Nomination(session.timings)
+        self.peers_nominations = PeersNominations()
+        session.checks.cancel_nominations()
+        if session.is_running and session.checklist.paths:
+            self.nomination.begin(now)
+
+    def switch_role(self, now: float) -> None:
+        """A conflict was resolved against us (RFC 8445 section 7.3.1.1)."""
+        self.set_role(not self._session.controlling, now)
+        self._session.events.append(RoleChanged(self._session.role))
+
+    # Checks
+
+    def step(self, now: float) -> None:
+        """Send what may be sent, and nominate what may be nominated."""
+        session = self._session
+        if not session.is_running or session.lite:
+            return
+        if session.selected is not None and session.is_searching and now >= self._next_revival:
+            self._revive(now)
+        self._send_checks(now)
+        if session.controlling and session.selected is None:
+            pair = self.nomination.choose(session.checklist, session.is_complete, now)
+            if pair is not None:
+                self.nominate(pair, now)
+
+    def next_timeout(self) -> float:
+        session = self._session
+        if not session.is_running or session.lite:
+            return math.inf
+        interval = session.timings.check_interval
+        due = min(((p.last_request_sent or 0.0) + interval for p in session.checklist.triggered), default=math.inf)
+        if not session.is_searching:
+            return due
+        if self._next_ordinary < due and session.checklist.has_ordinary():
+            due = self._next_ordinary
+        if session.selected is not None:
+            return min(due, self._next_revival)
+        if session.controlling:
+            due = min(due, self.nomination.next_timeout(session.checklist, session.is_complete))
+        return due
+
+    def _send_checks(self, now: float) -> None:
+        """RFC 8445 section 6.1.4.2. Triggered checks do not wait for Ta: they go to an address that has just spoken."""
+        session = self._session
+        interval = session.timings.check_interval
+        while (pair := session.checklist.next_triggered(now, interval)) is not None:
+            self.check(pair, now)
+        if session.is_searching and now >= self._next_ordinary:
+            pair = session.checklist.next_ordinary()
+            if pair is not None:
+                self._next_ordinary = now + interval
+                self.check(pair, now)
+
+    def check(self, pair: CandidatePair, now: float) -> None:
+        session = self._session
+        self.nomination.begin(now)
+        if pair.first_request_sent is None:
+            session.trace(now, "checks %s", pair)
+        pair.state = _IN_PROGRESS
+        busy = len(session.checklist.in_state(_WAITING, _IN_PROGRESS))
+        # RFC 8445 section 14.3; it bounds how fast all checks together are sent again.
+        rto = max(MIN_RTO, session.timings.check_interval * busy)
+        if pair.is_stream:
+            delays = stream_check_delays(rto)
+        elif pair.requests_received:
+            delays = triggered_check_delays(rto, session.timings.max_binding_requests)
+        else:
+            delays = check_delays(rto, session.timings.max_binding_requests)
+        session.send(pair, Purpose.CHECK, delays, now)
+
+    # After the selected pair has gone
+
+    @property
+    def alternatives(self) -> list[CandidatePair]:
+        """The pairs beside the selected one that have worked when they were last checked, a few of each base."""
+        session = self._session
+        places: dict[int, int] = {}
+        ranked: list[tuple[int, int, CandidatePair]] = []
+        for pair in sorted(session.pairs, key=lambda pair: -pair.priority):
+            if pair.succeeded and pair is not session.selected:
+                place = places[pair.base_id] = places.get(pair.base_id, -1) + 1
+                ranked.append((place, -pair.priority, pair))
+        return [pair for _, _, pair in sorted(ranked, key=lambda entry: entry[:2])[:MAX_ALTERNATIVES]]
+
+    def resume(self, now: float) -> None:
+        """The selected pair works no more: everything that might is tried, first what has worked before.
+
+        An address of the peer's that has never answered is tried once again at most, as in a search from the start.
+        """
+        session = self._session
+        session.pairing.pair_all()
+        for pair in self.alternatives:
+            session.checklist.trigger(pair)
+        self._revive(now)
+
+    def _revive(self, now: float) -> None:
+        self._next_revival = now + _REVIVAL_INTERVAL
+        session = self._session
+        for pair in session.checklist.in_state(_FAILED):
+            has_worked = pair.last_response_received is not None
+            if has_worked and pair is not session.selected and pair.base_id in session.pairing.bases:
+                pair.state = _WAITING
+
+    # Nomination
+
+    @property
+    def renominates(self) -> bool:
+        """Whether we may change our mind, as the controlling agent of a peer that understands it."""
+        return self.renomination is not None and self.remote_renominates and self._session.controlling
+
+    def nominate(self, pair: CandidatePair, now: float) -> None:
+        """Ask the peer to use a pair. What was nominated before, and has not been answered, is so no more."""
+        session = self._session
+        session.trace(now, "nominates %s", pair)
+        session.checks.cancel_nominations()
+        self.nomination.nominee = pair
+        delays = nomination_delays(pair.current_round_trip_time)
+        if pair.is_stream:
+            delays = (sum(delays),)
+        value = self.renomination.next_value() if self.renomination is not None and self.remote_renominates else None
+        session.send(pair, Purpose.NOMINATION, delays, now, value)
+
+    def consider(self, pair: CandidatePair, now: float) -> None:
+        """A pair has answered: perhaps it is better than the selected one."""
+        session = self._session
+        selected = session.selected
+        if selected is None or self.renomination is None or not self.renominates:
+            return
+        is_steady = session.state is not ICETransportState.DISCONNECTED and self.nomination.nominee is None
+        if is_steady and pair is not selected and self.renomination.judge(pair, selected, now):
+            self.nominate(pair, now)
+
+    def lost(self, pair: CandidatePair, reason: str) -> None:
+        """There is no way any more."""
+        session = self._session
+        session.checks.forget(pair)
+        if pair is self.nomination.nominee:
+            self.nomination.nominee = None
+        session.checklist.failed(pair, reason)
+
+    def best_with_consent(self, now: float) -> CandidatePair | None:
+        """What data may use before a pair is selected (RFC 8445 section 12.1)."""
+        return best(pair for pair in self._session.checklist.paths.values() if pair.has_consent(now))

@@ -1,0 +1,296 @@
+"""Keeping what was found: consent, silence, another pair in the selected one's place, and the states that they make.
+
+RFC 7675 for consent, RFC 8863 for the patience before anything was found, W3C for the names of the states.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..states import CandidatePairState, CandidateType, ICETransportState
+from .candidate import Candidate
+from .checklist import best
+from .events import SelectedPairChanged
+from .explain import why_no_path
+from .liveness import Liveness, in_doubt_from, liveness
+from .pair import CandidatePair
+from .search import Search
+from .session import Session
+from .transaction import CONSENT_DELAYS, MIN_RTO, Purpose, Transaction
+
+_FAILED = CandidatePairState.FAILED
+
+# RFC 7675 section 5.1: no two consent checks within 4 s. Whoever has set a shorter interval, as Pion's default is, is
+# not held to it.
+_MIN_CONSENT_INTERVAL = 4.0
+# RFC 8445 section 11: Tr, between keepalives of agents that do not check.
+_INDICATION_INTERVAL = 15.0
+
+
+class Upkeep:
+    """Has the last word on the selected pair, the path and the state."""
+
+    def __init__(self, session: Session, search: Search) -> None:
+        self._session = session
+        self._search = search
+        self._patient_until = 0.0
+        self._liveness_until = 0.0
+        self._next_keepalive = 0.0
+        self._next_alternative = 0.0
+        # A pair that there is reason to believe the peer has moved to, and when to follow it.
+        self._challenger: CandidatePair | None = None
+        self._decide_at = 0.0
+        self._newest_when_selected = 0
+
+    def be_patient(self, now: float) -> None:
+        """Something new has come to light: the search has its time again (RFC 8863)."""
+        self._patient_until = now + self._session.timings.patience
+
+    # Selection
+
+    def select(self, pair: CandidatePair, now: float) -> None:
+        session = self._session
+        first = session.selected is None
+        session.trace(now, "selects %s", pair)
+        session.selected = pair
+        pair.nominated = True
+        self._challenger = None
+        self._newest_when_selected = session.checklist.last_id
+        if self._search.renomination is not None:
+            self._search.renomination.selected(now)
+        if first:
+            if not session.keep_alternatives and not session.lite:
+                session.checklist.conclude()
+                session.checks.cancel_checks()
+            self._next_alternative = now + session.timings.consent_interval
+        self._rest(now)
+        session.events.append(SelectedPairChanged(pair))
+
+    def nominated_by_peer(self, pair: CandidatePair, now: float) -> None:
+        """The controlling peer has nominated a pair, and it works."""
+        session = self._session
+        pair.nominated = True
+        if pair is session.selected:
+            return
+        if self._search.peers_nominations.follows(pair, session.selected):
+            self.select(pair, now)
+        else:
+            self.challenge(pair, now, nominated=True)
+
+    def has_begun_to_work(self, pair: CandidatePair, now: float) -> None:
+        """A pair that is not the selected one has answered, and had not before, or not for long.
+
+        When it is one that was made after the selection, the peer has perhaps moved.
+        """
+        session = self._session
+        is_new = pair.id > self._newest_when_selected
+        if session.selected is not None and (is_new or session.state is ICETransportState.DISCONNECTED):
+            self.challenge(pair, now)
+
+    def challenge(self, pair: CandidatePair, now: float, *, nominated: bool = False) -> None:
+        """Ask the selected pair whether it still works; if it does not say so soon, this one takes its place.
+
+        A nomination is followed sooner, when the selected pair has been silent before it came.
+        """
+        selected = self._session.selected
+        if selected is None or pair is selected:
+            return
+        known = self._challenger
+        if known is not None and not nominated and (known.nominated or known.priority >= pair.priority):
+            return
+        self._challenger = pair
+        if selected.succeeded and (selected.last_request_sent or 0.0) + MIN_RTO <= now:
+            self._ask(selected, now)
+        self._decide_at = in_doubt_from(selected, since=None if nominated else now)
+
+    def _decide(self, now: float) -> None:
+        """The selected pair has had its time to answer."""
+        challenger, selected = self._challenger, self._session.selected
+        if challenger is None or selected is None:
+            return
+        is_lost = not selected.succeeded
+        if not challenger.has_consent(now) or (selected.asked_since is None and not is_lost):
+            self._challenger = None
+        elif is_lost or now >= self._decide_at:
+            self._take_over(challenger, now)
+
+    def _move(self, now: float) -> bool:
+        """The selected pair is silent: go on with another that works and is not, as after a NAT's change of mind.
+
+        The peer's checks then come from an address that is new to us, and on what the peer takes for the same pair.
+        """
+        session, selected = self._session, self._session.selected
+        if selected is None or (session.state is ICETransportState.DISCONNECTED and selected.succeeded):
+            # What begins to work after that has to challenge it, so that the better pair keeps its place.
+            return False
+        live = best(pair for pair in session.pairs if pair is not selected and self._is_live(pair, now))
+        if live is None:
+            return False
+        self._take_over(live, now)
+        return True
+
+    def _is_live(self, pair: CandidatePair, now: float) -> bool:
+        return liveness(pair, self._session.timings, now).state is ICETransportState.CONNECTED
+
+    def _take_over(self, pair: CandidatePair, now: float) -> None:
+        self.select(pair, now)
+        if self._session.controlling:
+            self._search.nominate(pair, now)
+        else:
+            self._ask(pair, now)
+
+    # Consent
+
+    def answered(self, transaction: Transaction) -> None:
+        """A consent check was answered, so the next one has time."""
+        if transaction.pair is self._session.selected:
+            self._rest(transaction.first_sent)
+
+    def _rest(self, now: float) -> None:
+        """Until the next consent check; spread, so that many agents do not fall into step (RFC 7675 section 5.1)."""
+        self._next_keepalive = now + self._session.timings.consent_interval * self._session.chance.spread()
+
+    def ask_soon(self, pair: CandidatePair, now: float) -> None:
+        """The peer is there, but we have no consent: it need not wait for its turn."""
+        soon = max(now, (pair.last_request_sent or 0.0) + MIN_RTO)
+        self._next_keepalive = min(self._next_keepalive, soon)
+
+    def _ask(self, pair: CandidatePair, now: float) -> None:
+        """A check on the selected pair, and soon the next unless it is answered: a loss or two is no disconnection.
+
+        RFC 7675 wants 4 s between two at least, which it gets when that is the interval. Pion's 5 s to
+        ``disconnected`` leave no room for it. Over TCP, nothing is lost.
+        """
+        session = self._session
+        pair.consent_requests_sent += 1
+        session.send(pair, Purpose.CONSENT, CONSENT_DELAYS, now)
+        if pair is not session.selected:
+            return
+        self._rest(now)
+        is_hopeful = session.state is not ICETransportState.DISCONNECTED or self._challenger is not None
+        if is_hopeful and session.timings.consent_interval < _MIN_CONSENT_INTERVAL and not pair.is_stream:
+            soon = now + max(MIN_RTO, 1.5 * (pair.current_round_trip_time or 0.0))
+            self._next_keepalive = min(self._next_keepalive, soon)
+
+    def handle_timeout(self, now: float) -> None:
+        session, selected = self._session, self._session.selected
+        if selected is None:
+            return
+        if now >= self._next_keepalive:
+            if session.lite and session.remote_lite:
+                self._indicate(selected, now)
+            elif session.lite:
+                pass
+            elif selected.succeeded:
+                self._ask(selected, now)
+            elif self._can_reopen(selected):
+                # RFC 6544 section 11.1: whoever has opened the connection opens it again.
+                self._rest(now)
+                self._search.check(selected, now)
+        if session.keep_alternatives and now >= self._next_alternative:
+            self._ask_alternative(now)
+
+    def _indicate(self, pair: CandidatePair, now: float) -> None:
+        """RFC 8445 section 11: where neither end checks, NATs and firewalls still want to see something."""
+        self._session.checks.indicate(pair)
+        self._next_keepalive = now + _INDICATION_INTERVAL
+
+    def _can_reopen(self, pair: CandidatePair) -> bool:
+        return pair.state is _FAILED and pair.is_ours_to_open and pair.base_id in self._session.pairing.bases
+
+    def _ask_alternative(self, now: float) -> None:
+        """One alternative after the other, each of them as often as the selected pair."""
+        alternatives = self._search.alternatives
+        self._next_alternative = now + self._session.timings.consent_interval / max(len(alternatives), 1)
+        pair = min(alternatives, key=lambda pair: pair.last_request_sent or 0.0, default=None)
+        if pair is None:
+            return
+        if pair.has_consent(now):
+            self._ask(pair, now)
+        else:
+            self._search.lost(pair, "its checks are answered no more")
+
+    # The state
+
+    def update(self, now: float) -> None:
+        """Which state all that has happened makes."""
+        session = self._session
+        if session.state is ICETransportState.NEW or session.is_over:
+            return
+        if session.selected is None:
+            session.path = self._search.best_with_consent(now)
+            if now >= self._patient_until:
+                session.stop(ICETransportState.FAILED, self._why_no_path())
+            return
+        self._decide(now)
+        health = self._health(session.selected, now)
+        if health.state is not ICETransportState.CONNECTED and self._move(now):
+            health = self._health(session.selected, now)
+        self._liveness_until = health.until
+        self._update_path(now)
+        if health.state is ICETransportState.FAILED:
+            session.stop(ICETransportState.FAILED, f"{session.selected}: {health.reason}")
+        elif health.state is ICETransportState.DISCONNECTED:
+            self._set_disconnected(f"{session.selected}: {health.reason}", now)
+        else:
+            self._set_connected()
+
+    def _health(self, selected: CandidatePair, now: float) -> Liveness:
+        session = self._session
+        if session.lite and session.remote_lite:
+            # Neither end checks, so silence means nothing.
+            return Liveness(ICETransportState.CONNECTED, "", math.inf)
+        return liveness(selected, session.timings, now)
+
+    def _update_path(self, now: float) -> None:
+        session, selected = self._session, self._session.selected
+        before = session.path
+        session.path = selected if selected is not None and selected.has_consent(now) else None
+        if before is not None and before is selected and session.path is None:
+            # RFC 7675 section 5.1: what was asked before the expiry regains no consent after it.
+            session.checks.forget(before)
+
+    def _set_disconnected(self, reason: str, now: float) -> None:
+        session = self._session
+        if session.state is not ICETransportState.DISCONNECTED:
+            session.set_state(ICETransportState.DISCONNECTED, reason)
+            if not session.lite:
+                self._search.resume(now)
+
+    def _set_connected(self) -> None:
+        """W3C's ``completed``: connected, both ends have named all their candidates, and nothing is left to check."""
+        session = self._session
+        if session.state is ICETransportState.COMPLETED:
+            return
+        if session.state is ICETransportState.DISCONNECTED:
+            session.set_state(ICETransportState.CONNECTED, f"{session.selected}: the peer is heard again")
+        else:
+            session.set_state(ICETransportState.CONNECTED, str(session.selected))
+        if session.is_complete and not session.checks.are_pending and not session.checklist.triggered:
+            session.set_state(ICETransportState.COMPLETED, f"{session.selected}, and nothing is left to check")
+
+    def _why_no_path(self) -> str:
+        session = self._session
+        local = [local.candidate for local in session.pairing.locals]
+        return why_no_path(local, remote_candidates(session), session.pairs, session.dropped, session.controlling)
+
+    def next_timeout(self) -> float:
+        session = self._session
+        due = session.path.consent_expires if session.path is not None else math.inf
+        selected = session.selected
+        if selected is None:
+            return min(due, self._patient_until)
+        due = min(due, self._liveness_until)
+        if session.remote_lite if session.lite else selected.succeeded or self._can_reopen(selected):
+            due = min(due, self._next_keepalive)
+        if session.keep_alternatives:
+            due = min(due, self._next_alternative)
+        if self._challenger is not None:
+            due = min(due, self._decide_at)
+        return due
+
+
+def remote_candidates(session: Session) -> list[Candidate]:
+    """What the peer signalled, and what its checks told of."""
+    found = [pair.remote for pair in session.pairs if pair.remote.type is CandidateType.PRFLX]
+    return list(dict.fromkeys([*session.pairing.remotes, *found]))
