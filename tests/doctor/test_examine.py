@@ -221,9 +221,11 @@ def test_what_does_not_speak_stun_is_told() -> None:
     network.names["web.example"] = ["203.0.113.40"]
 
     def on_connection(stream: Stream) -> None:
-        stream.set_receiver(
-            lambda data: stream.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"), lambda error: stream.close()
-        )
+        def on_data(data: bytes) -> None:
+            stream.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            stream.close()
+
+        stream.set_receiver(on_data, lambda error: stream.close())
 
     host.listen("203.0.113.40", 443, on_connection)
     report = diagnose(network.host("alice", "192.0.2.1"), "turn:web.example:443?transport=tcp")

@@ -1,17 +1,18 @@
-"""Asks STUN servers from a socket of its own, or over a stream."""
+"""Asks STUN servers: from a socket of its own, which takes answers from anywhere, or over a link."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ParseError
 from ..ice import stun
-from ..ice.links import MessageFramer
+from ..ice.links import Link
 from ..ice.retransmission import Retransmission
-from ..runtime.network import Address, DatagramSocket, Network, Stream
+from ..runtime.network import Address, DatagramSocket, Network
 from ..runtime.shared import Shared
 from ..train import Train
 
@@ -19,13 +20,16 @@ from ..train import Train
 _CHANGE_IP = 0x04
 _CHANGE_PORT = 0x02
 
+_Arrival = tuple[stun.Message, Address | None, float]
+"""A response, where it came from and when."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a server says. ``mapped`` is None when it refused; ``problem`` then says how."""
 
-    source: Address
-    """Where the answer came from."""
+    source: Address | None
+    """Where the answer came from; None over a link, which lets in nobody else's."""
     mapped: Address | None
     other: Address | None
     """OTHER-ADDRESS: where the server listens too, with another address and another port (RFC 5780 section 7.4)."""
@@ -35,12 +39,12 @@ class Answer:
 
 
 class Prober:
-    """A UDP socket that takes answers from wherever they come, as RFC 5780 needs it. It sends again what is lost."""
+    """A UDP socket that takes answers from wherever they come, as RFC 5780 needs it."""
 
     def __init__(self, socket: DatagramSocket, shared: Shared) -> None:
         self._socket = socket
         self._shared = shared
-        self._responses: dict[bytes, asyncio.Future[tuple[stun.Message, Address, float]]] = {}
+        self._responses: dict[bytes, asyncio.Future[_Arrival]] = {}
         self._requests: dict[bytes, asyncio.Future[None]] = {}
         socket.set_receiver(self._receive)
 
@@ -62,15 +66,14 @@ class Prober:
         """A Binding request, answered from another address and port of the server's if so wished. None: no answer."""
         transaction_id, request = _binding_request(change_ip, change_port)
         started = self._shared.loop.time()
-        waiter: asyncio.Future[tuple[stun.Message, Address, float]] = self._shared.loop.create_future()
+        waiter: asyncio.Future[_Arrival] = self._shared.loop.create_future()
         self._responses[transaction_id] = waiter
         try:
             if not await self._send_until(waiter, request, server, timeout):
                 return None
         finally:
             del self._responses[transaction_id]
-        message, source, now = waiter.result()
-        return _answer(message, source, now - started)
+        return _answer(waiter.result(), started)
 
     async def reach(self, other: Prober, address: Address, timeout: float) -> bool:
         """Whether a request that we send to ``address`` arrives at ``other``."""
@@ -83,17 +86,7 @@ class Prober:
             del other._requests[transaction_id]
 
     async def _send_until(self, waiter: asyncio.Future[Any], request: bytes, to: Address, timeout: float) -> bool:
-        """Send, and send again, until ``waiter`` is done; whether it was in time."""
-        loop = self._shared.loop
-        schedule = Retransmission(loop.time(), timeout=timeout)
-        self._socket.send(Train.of(request), to)
-        while True:
-            await asyncio.wait([waiter], timeout=max(0.0, schedule.due - loop.time()))
-            now = loop.time()
-            if waiter.done() or schedule.is_over(now):
-                return waiter.done()
-            if schedule.is_due(now):
-                self._socket.send(Train.of(request), to)
+        return await _send_until(waiter, lambda: self._socket.send(Train.of(request), to), timeout, self._shared)
 
     def _receive(self, train: Train, source: Address, now: float) -> None:
         for datagram in train:
@@ -111,44 +104,45 @@ class Prober:
                     response.set_result((message, source, now))
 
 
-class StreamProber:
-    """A stream to a server: TCP, or TLS."""
+async def ask_over(link: Link, timeout: float, shared: Shared) -> Answer | None:
+    """A Binding request over a way to a server. None: no answer. OSError when the server ends the connection."""
+    transaction_id, request = _binding_request(False, False)
+    waiter: asyncio.Future[_Arrival] = shared.loop.create_future()
 
-    def __init__(self, stream: Stream, shared: Shared) -> None:
-        self._stream = stream
-        self._shared = shared
-        self._framer = MessageFramer()
-        self._begun = False
-        self._transaction_id = b""
-        self._response: asyncio.Future[tuple[stun.Message, float]] = shared.loop.create_future()
-        stream.set_receiver(self._receive, self._lose)
-
-    async def ask(self, timeout: float) -> Answer | None:
-        """A Binding request, once. None: no answer. OSError when the server closes, or does not speak STUN."""
-        self._transaction_id, request = _binding_request(False, False)
-        started = self._shared.loop.time()
-        self._stream.write(request)
-        await asyncio.wait([self._response], timeout=timeout)
-        if not self._response.done():
-            return None
-        message, now = self._response.result()
-        return _answer(message, self._stream.remote_address, now - started)
-
-    def _receive(self, data: bytes) -> None:
-        try:
-            if not self._begun and data[0] > 3:
-                raise ParseError("neither STUN nor TURN begins so before there are channels")
-            self._begun = True
-            for octets in self._framer.feed(data):
+    def on_train(train: Train, now: float) -> None:
+        for octets in train:
+            try:
                 message = stun.parse_message(octets)
-                if message.transaction_id == self._transaction_id and not self._response.done():
-                    self._response.set_result((message, self._shared.loop.time()))
-        except ParseError:
-            self._lose(ConnectionError("what answers there does not speak STUN"))
+            except ParseError:
+                continue
+            if message.transaction_id == transaction_id and not waiter.done():
+                waiter.set_result((message, None, now))
 
-    def _lose(self, error: Exception | None) -> None:
-        if not self._response.done():
-            self._response.set_exception(error or ConnectionError("the server closed the connection"))
+    def on_lost(reason: str) -> None:
+        if not waiter.done():
+            waiter.set_exception(ConnectionError(f"{reason}: perhaps what answers there does not speak STUN"))
+
+    started = shared.loop.time()
+    link.set_receiver(on_train, on_lost)
+    if not await _send_until(waiter, lambda: link.send_message(request), timeout, shared, reliable=link.reliable):
+        return None
+    return _answer(waiter.result(), started)
+
+
+async def _send_until(
+    waiter: asyncio.Future[Any], send: Callable[[], None], timeout: float, shared: Shared, *, reliable: bool = False
+) -> bool:
+    """Send, and send again what may be lost, until ``waiter`` is done; whether it was in time."""
+    loop = shared.loop
+    schedule = Retransmission(loop.time(), reliable=reliable, timeout=timeout)
+    send()
+    while True:
+        await asyncio.wait([waiter], timeout=max(0.0, schedule.due - loop.time()))
+        now = loop.time()
+        if waiter.done() or schedule.is_over(now):
+            return waiter.done()
+        if schedule.is_due(now):
+            send()
 
 
 def _binding_request(change_ip: bool, change_port: bool) -> tuple[bytes, bytes]:
@@ -160,8 +154,9 @@ def _binding_request(change_ip: bool, change_port: bool) -> tuple[bytes, bytes]:
     return transaction_id, stun.serialize(message)
 
 
-def _answer(message: stun.Message, source: Address, took: float) -> Answer:
-    attributes = message.attributes
+def _answer(arrival: _Arrival, started: float) -> Answer:
+    message, source, now = arrival
+    attributes, took = message.attributes, now - started
     if message.message_class is not stun.Class.RESPONSE:
         code, reason = attributes.get("ERROR-CODE", (0, "an error without a code"))
         return Answer(source, None, None, took, f"refused with {code} {reason}")

@@ -1,27 +1,29 @@
-"""Tries each way to each server: UDP, TCP and TLS, over IPv4 and IPv6, and a relay where it is a TURN server."""
+"""Tries each way to each server: UDP, TCP, TLS and DTLS, over IPv4 and IPv6, and a relay where it is a TURN server."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ..ice.addresses import local_addresses
-from ..ice.links import DatagramLink, Link, StreamLink
+from ..ice.binding import ServerError
+from ..ice.dialer import Dialer
+from ..ice.links import Link
+from ..ice.lookup import find_server
 from ..ice.relay import Allocation, AllocationError
 from ..ice.server_codes import meaning_of
 from ..ice.url import ServerURL
-from ..runtime.network import Address, Network, Stream
+from ..runtime.network import Address, Network
 from ..runtime.reasons import why
 from ..runtime.shared import Shared
-from ..runtime.tls import start_tls
 from .findings import ServerFindings, Way
-from .probe import Answer, Prober, StreamProber
+from .probe import ask_over
 
-_PLAIN_PORT = 3478
-_SECURE_PORT = 5349
-TRANSPORTS = ("udp", "tcp", "tls")
+# What the plain scheme and the secure one have when the URL does not say.
+_PORTS = {False: 3478, True: 5349}
 
 
 class ServerExamination:
@@ -31,8 +33,8 @@ class ServerExamination:
         """``timeout`` is for each step: the name, the connection, an answer, an allocation."""
         self._network = network
         self._timeout = timeout
-        self._context = context
         self._shared = Shared.of_running_loop()
+        self._dialer = Dialer(network, self._shared, tls_context=context)
 
     async def examine(self, urls: Sequence[ServerURL]) -> tuple[ServerFindings, ...]:
         """In the order of ``urls``. What goes wrong is in the findings; nothing is raised."""
@@ -40,34 +42,35 @@ class ServerExamination:
 
     async def _examine(self, url: ServerURL) -> ServerFindings:
         try:
-            async with asyncio.timeout(self._timeout):
-                found = await self._network.resolve(url.host, url.port)
-        except TimeoutError:
-            return ServerFindings(_name(url), problem=f"{url.host} was not resolved within {self._timeout:g} s")
-        except OSError as error:
-            return ServerFindings(_name(url), problem=f"{url.host} cannot be resolved: {error.strerror or error}")
-        first = {":" in host: host for host, _ in reversed(found)}
-        if not first:
-            return ServerFindings(_name(url), problem=f"{url.host} has no address")
-        ways = [
-            self._try(url, transport, (first[is_ipv6], _port(url, transport)))
-            for is_ipv6 in sorted(first)
-            for transport in TRANSPORTS
-        ]
+            found = await find_server(url, self._network, self._timeout)
+        except ServerError as error:
+            return ServerFindings(_name(url), problem=error.reason)
+        ways = []
+        for variant in _variants(url):
+            servers = [(host, variant.port) for host, _ in found]
+            if variant.protocol == url.protocol:
+                servers = found
+            elif not variant.port_given:
+                with contextlib.suppress(ServerError):
+                    servers = await find_server(variant, self._network, self._timeout)
+            # One address of each family, IPv4 first.
+            for _, server in sorted({":" in one[0]: one for one in reversed(servers)}.items()):
+                ways.append(self._try(variant, server, is_named=variant.protocol == url.protocol))
         return ServerFindings(_name(url), tuple(await asyncio.gather(*ways)))
 
-    async def _try(self, url: ServerURL, transport: str, server: Address) -> Way:
-        way = Way(transport, server, is_named=transport == _named_transport(url))
+    async def _try(self, url: ServerURL, server: Address, *, is_named: bool) -> Way:
+        way = Way(url.protocol, server, is_named=is_named)
         if not self._has_family_of(server[0]):
             return replace(way, problem=f"this machine has no {'IPv6' if ':' in server[0] else 'IPv4'} address")
         try:
-            if transport == "udp":
-                return await self._try_datagrams(url, way)
-            return await self._try_stream(url, way)
+            way = await self._ask(url, way)
+            if way.reached and url.is_turn and url.username and url.password:
+                way = await self._allocate(url, way)
         except TimeoutError as error:
             return replace(way, problem=why(error) if error.errno else f"no connection within {self._timeout:g} s")
         except OSError as error:
             return replace(way, problem=why(error))
+        return way
 
     def _has_family_of(self, host: str) -> bool:
         """Loopback is there for servers on this very machine."""
@@ -75,51 +78,31 @@ class ServerExamination:
         is_ipv6, is_loopback = ":" in host, host == "::1" or host.startswith("127.")
         return any(one.is_ipv6 == is_ipv6 and one.is_loopback == is_loopback for one in addresses)
 
-    async def _try_datagrams(self, url: ServerURL, way: Way) -> Way:
-        prober = await Prober.open(self._network, _any(way.server), self._shared)
-        try:
-            way = self._judge(way, await prober.ask(way.server, self._timeout))
-        finally:
-            prober.close()
-        if not way.reached or not _wants_relay(url):
-            return way
-        socket = await self._network.open_udp(_any(way.server))
-        return await self._allocate(url, DatagramLink(socket, way.server), way)
-
-    async def _try_stream(self, url: ServerURL, way: Way) -> Way:
-        stream = await self._connect(url, way)
-        try:
-            way = self._judge(way, await StreamProber(stream, self._shared).ask(self._timeout))
-        finally:
-            stream.close()
-        if not way.reached or not _wants_relay(url):
-            return way
-        return await self._allocate(url, StreamLink(await self._connect(url, way), self._shared), way)
-
-    async def _connect(self, url: ServerURL, way: Way) -> Stream:
+    async def _open(self, url: ServerURL, way: Way) -> Link:
         async with asyncio.timeout(self._timeout):
-            stream = await self._network.connect_tcp(way.server)
-            if way.transport == "tls":
-                self._context = self._context or ssl.create_default_context()
-                stream = await start_tls(stream, self._context, url.host)
-            return stream
+            return await self._dialer.open(url.protocol, url.host, way.server)
 
-    def _judge(self, way: Way, answer: Answer | None) -> Way:
+    async def _ask(self, url: ServerURL, way: Way) -> Way:
+        link = await self._open(url, way)
+        try:
+            answer = await ask_over(link, self._timeout, self._shared)
+        finally:
+            link.close()
         if answer is None:
             return replace(way, problem=f"no answer within {self._timeout:g} s")
         return replace(way, reached=True, problem=answer.problem, took=answer.took, mapped=answer.mapped)
 
-    async def _allocate(self, url: ServerURL, link: Link, way: Way) -> Way:
-        host = way.server[0]
+    async def _allocate(self, url: ServerURL, way: Way) -> Way:
+        """On a way of its own: a server may hold what has been said on it against the client."""
         allocation = Allocation(
-            link,
+            await self._open(url, way),
             username=url.username,
             password=url.password,
-            families=(6 if ":" in host else 4,),
+            families=(6 if ":" in way.server[0] else 4,),
             shared=self._shared,
             on_lost=lambda relay, reason: None,
             on_refused=lambda relay, host, reason: None,
-            is_local=host == "::1" or host.startswith("127."),
+            is_local=self._dialer.is_own(way.server[0]),
         )
         try:
             allocated = await allocation.allocate(self._timeout)
@@ -130,30 +113,21 @@ class ServerExamination:
         return replace(way, relayed=allocated.relayed[0])
 
 
+def _variants(url: ServerURL) -> list[ServerURL]:
+    """The URLs of all ways to a server, in the order in which they should be preferred."""
+    plain, secure = ("turn", "turns") if url.is_turn else ("stun", "stuns")
+    ways = [(plain, "udp"), (plain, "tcp"), (secure, "tcp")]
+    if url.is_turn:
+        ways.append((secure, "udp"))
+    return [replace(url, scheme=scheme, transport=transport, port=_port(url, scheme)) for scheme, transport in ways]
+
+
+def _port(url: ServerURL, scheme: str) -> int:
+    """The URL's own for what it says, and the standard's other one where the URL keeps to the standard."""
+    is_secure = scheme in ("stuns", "turns")
+    return _PORTS[is_secure] if url.port == _PORTS[url.is_secure] else url.port
+
+
 def _name(url: ServerURL) -> str:
     """Without the transport: all are tried."""
     return str(url).partition("?")[0]
-
-
-def _named_transport(url: ServerURL) -> str:
-    if not url.is_secure:
-        return url.transport
-    return "tls" if url.transport == "tcp" else "dtls"
-
-
-def _wants_relay(url: ServerURL) -> bool:
-    return url.is_turn and bool(url.username and url.password)
-
-
-def _port(url: ServerURL, transport: str) -> int:
-    """The URL's own for what it says, and the standard's other one where the URL keeps to the standard."""
-    is_secure = transport == "tls"
-    if is_secure == url.is_secure:
-        return url.port
-    if url.port == (_SECURE_PORT if url.is_secure else _PLAIN_PORT):
-        return _SECURE_PORT if is_secure else _PLAIN_PORT
-    return url.port
-
-
-def _any(server: Address) -> str:
-    return "::" if ":" in server[0] else "0.0.0.0"
