@@ -36,6 +36,7 @@ class Remote:
         self._process = process
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._ended = False
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -68,6 +69,8 @@ class Remote:
     async def call(self, method: str, /, **arguments: Any) -> Any:
         """What the program's method returns. RuntimeError when it raised or has ended."""
         assert self._process.stdin is not None
+        if self._ended:
+            raise RuntimeError(f"{self.label} has ended:\n{self.log_text()}")
         number = next(self._numbers)
         answer = self._calls[number] = asyncio.get_running_loop().create_future()
         self._process.stdin.write(json.dumps({"id": number, "call": method, **arguments}).encode() + b"\n")
@@ -103,6 +106,7 @@ class Remote:
                 answer.set_exception(RuntimeError(f"{self.label}: {message['error']}"))
             else:
                 answer.set_result(message["result"])
+        self._ended = True
         for answer in self._calls.values():
             if not answer.done():
                 answer.set_exception(RuntimeError(f"{self.label} has ended:\n{self.log_text()}"))

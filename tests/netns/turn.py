@@ -47,10 +47,13 @@ class TurnServer:
 
 
 @contextmanager
-def turn_server(namespace: Namespace, address: str, directory: Path) -> Iterator[TurnServer]:
+def turn_server(
+    namespace: Namespace, address: str, directory: Path, certificate: tuple[Path, Path] | None = None
+) -> Iterator[TurnServer]:
+    """Its files go into a directory of its own; ``certificate`` and key may be shared with other servers."""
     program = find_turnserver()
     assert program is not None
-    certificate, key = make_certificate(directory, address)
+    certificate_file, key_file = certificate or make_certificate(directory, address)
     log = directory / "turnserver.log"
     command = [
         program,
@@ -64,8 +67,8 @@ def turn_server(namespace: Namespace, address: str, directory: Path) -> Iterator
         "--lt-cred-mech",
         f"--user={USERNAME}:{PASSWORD}",
         f"--realm={REALM}",
-        f"--cert={certificate}",
-        f"--pkey={key}",
+        f"--cert={certificate_file}",
+        f"--pkey={key_file}",
         f"--log-file={log}",
         "--simple-log",
         "--no-stdout-log",
@@ -83,7 +86,7 @@ def turn_server(namespace: Namespace, address: str, directory: Path) -> Iterator
     )
     try:
         _wait_until_it_listens(namespace, process, log)
-        yield TurnServer(process, address, certificate, log)
+        yield TurnServer(process, address, certificate_file, log)
     finally:
         process.kill()
         process.wait()
