@@ -14,7 +14,7 @@ from ..runtime.event import Event, EventQueue
 from ..runtime.network import Network
 from ..runtime.shared import Shared
 from ..runtime.system_network import SystemNetwork
-from ..states import ICEGathererState, ICERole, ICETransportState, MulticastDNSMode
+from ..states import ContinualGatheringPolicy, ICEGathererState, ICERole, ICETransportState, MulticastDNSMode
 from ..train import Train
 from .agent_options import AgentOptions
 from .candidate import Candidate
@@ -58,6 +58,7 @@ class Agent:
         self._network: Network = options.net or SystemNetwork()
         self._tie_breaker = secrets.randbits(64)
         self._inbox = Inbox(self._shared)
+        self._remote_renominates = True
         self._generations = [self._new_generation(options.local_ufrag, options.local_pwd)]
         """Oldest first. Those before the one in use linger; those after it have no path yet."""
         self._lingering: asyncio.TimerHandle | None = None
@@ -91,16 +92,22 @@ class Agent:
     def _new_generation(self, ufrag: str, pwd: str) -> Generation:
         if not ufrag:
             ufrag, pwd = new_credentials()
+        options = self._options
         core = Core(
             tie_breaker=self._tie_breaker,
             local_ufrag=ufrag,
             local_pwd=pwd,
             seed=secrets.token_bytes(32),
-            timings=self._options.core_timings,
-            remote_ip_filter=_guarded(self._options.remote_ip_filter),
-            trace=Trace(ufrag, self._options.logger),
+            timings=options.core_timings,
+            max_pairs=options.max_pairs,
+            remote_ip_filter=_guarded(options.remote_ip_filter),
+            lite=options.lite,
+            renomination=options.renomination,
+            keep_alternatives=options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY,
+            trace=Trace(ufrag, options.logger),
         )
-        return Generation(core, self._options, self, self._network, self._inbox, self._shared)
+        core.set_remote_renomination(self._remote_renominates)
+        return Generation(core, options, self, self._network, self._inbox, self._shared)
 
     # What is known
 
@@ -252,6 +259,24 @@ class Agent:
             if candidate is None or candidate.ufrag == ufrag:
                 self.add_remote_candidate(candidate)
         self._remote_lite = remote_lite
+
+    def set_remote_renomination(self, understood: bool) -> None:
+        """Whether the peer understands renomination, as descriptions tell. Unless told otherwise it does."""
+        self._remote_renominates = understood
+        for generation in self._generations:
+            generation.core.set_remote_renomination(understood)
+
+    def renominate(self, local: Candidate, remote: Candidate) -> None:
+        """Change to the pair of these candidates. The peer confirms it, and until then the path stays as it is.
+
+        InvalidAccessError when there is no such pair. InvalidStateError when its checks are not answered, when this
+        agent is the controlled one or has no ``renomination``, and when the peer does not understand it. Automatic
+        renomination may change to a better pair again.
+        """
+        self._check_open()
+        now = self._shared.loop.time()
+        self._in_use.core.renominate(local, remote, now)
+        self._in_use.flush(now)
 
     async def restart(self, ufrag: str = "", pwd: str = "") -> None:
         """Begin a new generation, with these credentials or random ones, beside the one in use (RFC 8445 section 9).

@@ -11,10 +11,11 @@ from ..errors import InvalidAccessError
 from ..runtime.network import Network
 from ..states import CandidateType, ContinualGatheringPolicy, MulticastDNSMode, NetworkType
 from .candidate import TCP_PRIORITY_OFFSET
+from .core import DEFAULT_MAX_PAIRS
 from .credentials import LongTermCredential
 from .mdns import is_usable_name
 from .mux import TCPMux, UDPMux
-from .options import AgentTimings
+from .options import AgentTimings, RenominationOptions
 from .proxy import parse_proxy
 from .rewrite import AddressRewriteRule
 from .url import TURN_PROTOCOLS, ServerURL, parse_url
@@ -35,6 +36,15 @@ class AgentOptions:
     network_types: Sequence[NetworkType | str] = (NetworkType.UDP4, NetworkType.UDP6)
     candidate_types: Sequence[CandidateType | str] = (CandidateType.HOST, CandidateType.SRFLX, CandidateType.RELAY)
     timings: AgentTimings = field(default_factory=AgentTimings)
+    lite: bool = False
+    """Whether to be a lite agent, for hosts that everybody can reach: it answers checks and makes none.
+
+    ``candidate_types`` must be ``host`` alone (RFC 8445 section 6.2).
+    """
+    renomination: RenominationOptions | None = None
+    """Whether a path may be changed for a better one without a restart, and when; None does as RFC 8445 says."""
+    max_pairs: int = DEFAULT_MAX_PAIRS
+    """Candidate pairs that are kept at most, those of the highest priorities (RFC 8445 section 6.1.2.5)."""
     stun_gather_timeout: float = 5.0
     """Seconds a server has to answer, and a ``.local`` name to be resolved."""
     local_ufrag: str = ""
@@ -112,6 +122,10 @@ class AgentOptions:
         self._check_rules()
         if CandidateType.PRFLX in self.candidate_types:
             raise InvalidAccessError("peer-reflexive candidates are found by checks, and cannot be gathered")
+        if self.lite and set(self.candidate_types) != {CandidateType.HOST}:
+            raise InvalidAccessError("a lite agent has host candidates only: candidate_types must be ('host',)")
+        if self.max_pairs < 1:
+            raise InvalidAccessError(f"max_pairs is {self.max_pairs!r}; it must be at least 1")
         if bool(self.local_ufrag) != bool(self.local_pwd):
             raise InvalidAccessError("local_ufrag and local_pwd are given together, or neither is")
         if self.stun_gather_timeout <= 0:
@@ -142,6 +156,8 @@ class AgentOptions:
 
     @property
     def core_timings(self) -> AgentTimings:
-        """An agent that has nothing but relays need not wait for anything better."""
+        """An agent that has nothing but relays need not wait for anything better, and a lite one hears less."""
+        if self.lite:
+            return self.timings.for_lite()
         is_relay_only = set(self.candidate_types) == {CandidateType.RELAY}
         return self.timings.for_relay_only() if is_relay_only else self.timings
