@@ -154,15 +154,16 @@ def test_priorities_are_unique_and_foundations_tell_servers_apart() -> None:
             await gathered.complete()
             # A symmetric NAT shows each of the four servers that are asked over UDP another address.
             assert len(gathered.of(SRFLX)) == 8
-            assert len(gathered.of(RELAY)) == 3
+            # The server with an IPv6 address relays from there as well.
+            assert len(gathered.of(RELAY)) == 5
             priorities = [candidate.priority for candidate in gathered.candidates]
             assert len(set(priorities)) == len(priorities)
             foundations = {candidate.foundation for candidate in gathered.of(SRFLX)}
             assert len(foundations) == 8
-            over_udp, over_tcp = sorted(
+            relays = sorted(
                 (one for one in gathered.of(RELAY) if "turn.example" in one.url), key=lambda one: -one.priority
             )
-            assert (over_udp.relay_protocol, over_tcp.relay_protocol) == ("udp", "tcp")
+            assert [one.relay_protocol for one in relays] == ["udp", "udp", "tcp", "tcp"]
 
     in_network(test)
 
@@ -296,7 +297,9 @@ def test_policy_nohost_tells_no_address_of_the_hosts() -> None:
         urls = ["stun:stun.example", "stun:broken.example", turn("turn.example")]
         async with Gathered(behind_a_nat(network), *urls, candidate_types=[SRFLX, RELAY]) as gathered:
             await gathered.complete()
-            [reflexive], [relayed] = gathered.of(SRFLX), gathered.of(RELAY)
+            [reflexive] = gathered.of(SRFLX)
+            relayed, relayed_ipv6 = sorted(gathered.of(RELAY), key=lambda one: ":" in one.address)
+            assert relayed_ipv6.related_address == "::"
             assert gathered.of(HOST) == []
             assert (reflexive.related_address, reflexive.related_port) == ("0.0.0.0", 9)
             assert relayed.related_address == "198.51.100.1"
@@ -307,18 +310,23 @@ def test_policy_nohost_tells_no_address_of_the_hosts() -> None:
     in_network(test)
 
 
-@pytest.mark.row("DST-03")
+@pytest.mark.row("DST-03", "TRN-08")
+@pytest.mark.parametrize("addresses", [["10.0.0.2"], ["2001:db8::1"], ["2001:db8::1", "192.0.2.1"]])
 @pytest.mark.parametrize(
-    ("addresses", "families"),
-    [(["10.0.0.2"], {4}), (["2001:db8::1"], {6}), (["2001:db8::1", "192.0.2.1"], {4, 6})],
+    ("network_types", "families"), [(["udp4", "udp6"], {4, 6}), (["udp4"], {4}), (["udp6"], {6}), (["tcp4"], set())]
 )
-def test_relays_of_each_family_that_we_have(addresses: list[str], families: set[int]) -> None:
+def test_one_allocation_relays_from_each_family_that_is_wanted(
+    addresses: list[str], network_types: list[str], families: set[int]
+) -> None:
     async def test(network: VirtualNetwork) -> None:
-        network.turn_server("turn.example", "192.0.2.4", "2001:db8::4")
+        server = network.turn_server("turn.example", "192.0.2.4", "2001:db8::4")
         host = network.host("alice", *addresses) if "10." not in addresses[0] else behind_a_nat(network)
-        async with Gathered(host, turn("turn.example")) as gathered:
+        async with Gathered(host, turn("turn.example"), network_types=network_types) as gathered:
             await gathered.complete()
-            assert {6 if ":" in candidate.address else 4 for candidate in gathered.of(RELAY)} == families
+            can_reach = {6 if ":" in address else 4 for address in addresses} & {int(one[3]) for one in network_types}
+            expected = families if can_reach else set()
+            assert {6 if ":" in candidate.address else 4 for candidate in gathered.of(RELAY)} == expected
+            assert server.allocations == bool(expected)
 
     in_network(test)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.turn_server import FakeTurnServer
 from webrtc_py.ice import stun
 from webrtc_py.ice.retransmission import Retransmission
-from webrtc_py.ice.turn import Allocated, AllocationFailed, Closed, PermissionRefused, TurnClient, TurnEvent
+from webrtc_py.ice.turn import Allocated, AllocationFailed, Closed, PermissionRefused, Refreshed, TurnClient, TurnEvent
 
 PEER = ("192.0.2.77", 5000)
 OTHER_PORT = ("192.0.2.77", 5001)
@@ -126,7 +126,14 @@ def test_ipv6_relays_are_asked_for_by_their_family() -> None:
 
 
 def test_an_address_of_the_wrong_family_is_no_allocation() -> None:
-    exchange = Exchange(make_client(families=(6,))).allocate()
+    server = FakeTurnServer()
+
+    def ignore(request: stun.Message) -> bytes:
+        request.attributes.pop("REQUESTED-ADDRESS-FAMILY", None)
+        return server._answer(request)
+
+    server.answers[stun.Method.ALLOCATE] = ignore
+    exchange = Exchange(make_client(families=(6,)), server).allocate()
     [event] = exchange.events
     assert isinstance(event, AllocationFailed)
     assert "no IPv6 to relay from" in event.reason
@@ -150,7 +157,7 @@ def test_a_server_that_never_stops_challenging_is_given_up(code: int) -> None:
     server = FakeTurnServer()
     numbers = count()
 
-    def challenge(request: stun.Message) -> stun.Message:
+    def challenge(request: stun.Message) -> bytes:
         server.nonce = b"n" * 700 + str(next(numbers)).encode()
         server.realm = f"realm {next(numbers)}" + "r" * 700
         return server.challenge(request, code)
@@ -170,7 +177,7 @@ def test_a_stale_nonce_is_replaced() -> None:
     exchange.client.permit(PEER[0], exchange.now)
     exchange.client.permit("192.0.2.78", exchange.now)
     exchange.flush()
-    assert exchange.server.permissions == {PEER[0], "192.0.2.78"}
+    assert set(exchange.server.permissions) == {PEER[0], "192.0.2.78"}
     assert exchange.server.requests["CREATE_PERMISSION"] == 4
 
 
@@ -179,7 +186,7 @@ def test_a_stale_nonce_is_replaced() -> None:
 def test_refusals_are_told_with_code_and_reason(code: int) -> None:
     server = FakeTurnServer()
 
-    def refuse(request: stun.Message) -> stun.Message:
+    def refuse(request: stun.Message) -> bytes:
         if "USERNAME" not in request.attributes:
             return server.challenge(request)
         return server.error(request, code, signed=True)
@@ -202,7 +209,7 @@ def test_an_alternate_server_is_told() -> None:
 def test_unsigned_answers_to_signed_requests_count_for_nothing() -> None:
     server = FakeTurnServer()
 
-    def forge(request: stun.Message) -> stun.Message:
+    def forge(request: stun.Message) -> bytes:
         if "USERNAME" not in request.attributes:
             return server.challenge(request)
         return server.success(
@@ -223,7 +230,7 @@ def test_unsigned_answers_to_signed_requests_count_for_nothing() -> None:
 def test_an_unsigned_refusal_says_why_when_nothing_better_comes() -> None:
     server = FakeTurnServer()
 
-    def refuse(request: stun.Message) -> stun.Message:
+    def refuse(request: stun.Message) -> bytes:
         return server.error(request, 486) if "USERNAME" in request.attributes else server.challenge(request)
 
     server.answers[stun.Method.ALLOCATE] = refuse
@@ -276,7 +283,7 @@ def test_the_allocation_is_refreshed_a_minute_before_it_ends() -> None:
     assert exchange.server.requests["REFRESH"] == 1
     exchange.run(3600)
     assert exchange.server.requests["REFRESH"] == 7
-    assert len(exchange.events) == 1
+    assert exchange.events[1:] == [Refreshed()] * 7
 
 
 @pytest.mark.row("TRN-03")
@@ -294,10 +301,10 @@ def test_lost_refreshes_are_repeated_while_the_allocation_lives() -> None:
     exchange.is_cut = False
     exchange.run(14)
     assert exchange.server.requests["REFRESH"] >= 1
-    assert len(exchange.events) == 1
+    assert exchange.events[1:] == [Refreshed()]
     exchange.is_cut = True
     exchange.run(700)
-    assert isinstance(exchange.events[1], AllocationFailed)
+    assert isinstance(exchange.events[2], AllocationFailed)
     assert exchange.client.next_timeout() is None
 
 

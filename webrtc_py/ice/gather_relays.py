@@ -59,6 +59,7 @@ class RelayGathering:
         types = ((4, NetworkType.UDP4), (6, NetworkType.UDP6))
         self._families = tuple(family for family, kind in types if kind in plan.network_types)
         self._allocations: dict[ServerURL, list[Allocation]] = {}
+        self._given: dict[ServerURL, set[int]] = {}
         self._locks: dict[ServerURL, asyncio.Lock] = {}
         self._held_off: dict[ServerURL, float] = {}
         self._addresses = plan.addresses
@@ -95,14 +96,15 @@ class RelayGathering:
             await self._gather(url, servers, index)
 
     async def _gather(self, url: ServerURL, servers: Sequence[Address], index: int) -> None:
-        now = self._shared.loop.time()
-        alive = [one for one in self._allocations.get(url, ()) if one.is_alive]
+        known = [one for one in self._allocations.get(url, ()) if one.is_alive]
+        confirmed = await asyncio.gather(*(one.confirm(self._plan.timeout) for one in known))
+        alive = [one for one, lives in zip(known, confirmed, strict=True) if lives]
         self._allocations[url] = alive
-        for allocation in alive:
-            allocation.refresh(now)
-        known = {_family(relay.local_address) for allocation in alive for relay in allocation.relays}
-        wanted = tuple(family for family in self._families if family not in known)
-        if not wanted or now < self._held_off.get(url, now):
+        has = {_family(relay.local_address) for allocation in alive for relay in allocation.relays}
+        # What the server has not given once it is not asked for again.
+        could_give = self._given.get(url, self._families)
+        wanted = tuple(family for family in self._families if family in could_give and family not in has)
+        if not wanted or self._shared.loop.time() < self._held_off.get(url, 0.0):
             return
         try:
             granted = await self._first_of(url, servers, wanted)
@@ -111,10 +113,9 @@ class RelayGathering:
                 self._held_off[url] = self._shared.loop.time() + _HOLD_OFF
             raise
         self._take(url, granted, index)
-        given = {_family(relay.local_address) for relay in granted.allocation.relays}
         for family in wanted:
             others = [server for server in servers if _family(server) == family and server != granted.server]
-            if family not in given and others:
+            if family not in self._given[url] and others:
                 with contextlib.suppress(ServerError):
                     self._take(url, await self._first_of(url, others[:1], (family,)), index)
 
@@ -124,6 +125,7 @@ class RelayGathering:
             address, mapped = relay.local_address, granted.mapped
             if mapped is None or _family(mapped) != _family(address):
                 mapped = ("::" if ":" in address[0] else "0.0.0.0", _DISCARD_PORT)
+            self._given.setdefault(url, set()).add(_family(address))
             base = self._host.add_base(relay, None)
             self._maker.add(CandidateType.RELAY, address, base, url, granted.server, index, related=mapped)
 

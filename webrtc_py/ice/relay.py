@@ -20,6 +20,7 @@ from .turn import (
     AllocationFailed,
     Closed,
     PermissionRefused,
+    Refreshed,
     TurnClient,
     TurnEvent,
 )
@@ -111,6 +112,7 @@ class Allocation:
         self._driver = Driver[bytes, TurnEvent](self._client, self._send_message, self._on_event, shared)
         self._allocated: asyncio.Future[Allocated] = shared.loop.create_future()
         self._closed: asyncio.Future[None] = shared.loop.create_future()
+        self._confirmed: asyncio.Future[None] | None = None
         self._relays: dict[bool, Relay] = {}
         self.relays: tuple[Relay, ...] = ()
         """One for each family that the server gave an address of."""
@@ -136,10 +138,14 @@ class Allocation:
         self._driver.flush(now)
         return await self._allocated
 
-    def refresh(self, now: float) -> None:
-        """Ask the server whether it still knows us, as after a change of our own addresses: ``on_lost`` if not."""
+    async def confirm(self, timeout: float) -> bool:
+        """Ask the server whether it still knows us, as after a change of our own addresses; whether it may be so."""
+        now = self._shared.loop.time()
+        confirmed = self._confirmed = self._confirmed or self._shared.loop.create_future()
         self._client.refresh(now)
         self._driver.flush(now)
+        await asyncio.wait([confirmed, self._closed], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        return self.is_alive
 
     async def close(self) -> None:
         """Delete the allocation and close the way to the server, which is waited for a second."""
@@ -261,6 +267,10 @@ class Allocation:
                 self._allocated.set_result(event)
         elif isinstance(event, AllocationFailed):
             self._fail(event)
+        elif isinstance(event, Refreshed):
+            if self._confirmed is not None:
+                self._confirmed.set_result(None)
+                self._confirmed = None
         elif isinstance(event, PermissionRefused):
             logger.debug("TURN: no permission for %s: %d %s", event.host, event.error_code, event.reason)
             relay = self._relays.get(":" in event.host)

@@ -35,6 +35,7 @@ __all__ = [
     "AllocationFailed",
     "Closed",
     "PermissionRefused",
+    "Refreshed",
     "TurnClient",
     "TurnEvent",
 ]
@@ -98,6 +99,11 @@ class AllocationFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The server has confirmed that it still has the allocation."""
+
+
+@dataclass(frozen=True, slots=True)
 class PermissionRefused:
     """The server lets nothing through from and to this host."""
 
@@ -111,7 +117,7 @@ class Closed:
     """The server has confirmed that the allocation is gone, or has not answered in time."""
 
 
-TurnEvent = Allocated | AllocationFailed | PermissionRefused | Closed
+TurnEvent = Allocated | AllocationFailed | Refreshed | PermissionRefused | Closed
 
 
 class _State(Enum):
@@ -425,6 +431,7 @@ class TurnClient:
             self._lose(Refusal(UNREACHABLE, "the server ended the allocation"))
             return
         self._set_lifetime(lifetime, now)
+        self._events.append(Refreshed())
 
     def _on_not_refreshed(self, refusal: Refusal, now: float) -> None:
         if refusal.error_code == UNREACHABLE:
