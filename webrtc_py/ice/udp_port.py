@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from ..errors import InvalidAccessError
@@ -43,7 +42,7 @@ class UDPEndpoint:
 
     def send(self, train: Train, address: Address) -> None:
         if train.data[0] < 2:
-            self.port.expect_answer(train.data, self)
+            self.port.expect_answer(train.data, self, address)
         self.port.socket.send(train, address)
 
     def claim(self, address: Address, *, has_answered: bool = True) -> None:
@@ -82,11 +81,11 @@ class UDPPort:
         self._is_link_local = "%" in socket.local_address[0]
         self._endpoints: dict[str, UDPEndpoint] = {}
         self._claims: dict[Address, list[UDPEndpoint]] = {}
-        # Whose a transaction is, and those of the time before.
+        # Whose a transaction is, where nothing else tells, and those of the time before.
         self._asked: dict[bytes, str] = {}
         self._asked_before: dict[bytes, str] = {}
         self._asked_until = 0.0
-        self._early: deque[tuple[Address, bytes]] = deque(maxlen=_MAX_EARLY)
+        self._early: list[tuple[Address, bytes]] = []
 
     @property
     def local_address(self) -> Address:
@@ -130,8 +129,14 @@ class UDPPort:
         else:
             self.socket.set_receiver(self._receive)
 
-    def expect_answer(self, request: memoryview, endpoint: UDPEndpoint) -> None:
-        """A STUN message of an endpoint's goes out: if it is a request, the answer belongs to that endpoint."""
+    def expect_answer(self, request: memoryview, endpoint: UDPEndpoint, address: Address) -> None:
+        """A STUN message of an endpoint's goes out: if it is a request, the answer belongs to that endpoint.
+
+        Nothing needs to be kept for that where the endpoint is the only one, or the only one that has a peer there:
+        of a thousand idle agents each asks for consent every few seconds.
+        """
+        if (len(self._endpoints) == 1 and not self._is_shared) or self._claims.get(address) == [endpoint]:
+            return
         now = self._shared.loop.time()
         if now >= self._asked_until:
             self._asked_before = self._asked if now < self._asked_until + _ANSWER_TIME else {}
@@ -185,36 +190,43 @@ class UDPPort:
                 self.dropped += 1
 
     def _receive_data(self, train: Train, source: Address, now: float) -> None:
-        claims = self._claims.get(source)
-        receiver = claims[-1].receiver if claims else None
-        if receiver is None and len(self._endpoints) == 1 and not self._is_shared:
-            [only] = self._endpoints.values()
-            receiver = only.receiver
-        if receiver is not None:
-            receiver(train, source, now)
+        owner = self._owner_of(source)
+        if owner is not None and owner.receiver is not None:
+            owner.receiver(train, source, now)
             return
         self.dropped += len(train)
         for datagram in train:
             if PROTOCOL_OF_FIRST_BYTE[datagram[0]] is Protocol.DTLS and len(datagram) <= _MAX_EARLY_SIZE:
                 # A ClientHello may overtake the check that proves the peer, and would come again only after a second.
                 self._early.append((source, bytes(datagram)))
+        del self._early[:-_MAX_EARLY]
 
     def _receive_stun(self, datagram: memoryview, source: Address, now: float) -> None:
         transaction_id, ufrag = peek_transaction(datagram)
         if ufrag is None:
-            ufrag = self._asked.get(transaction_id) or self._asked_before.get(transaction_id, "")
-        endpoint = self._endpoints.get(ufrag)
+            ufrag = self._asked.get(transaction_id) or self._asked_before.get(transaction_id)
+        endpoint = self._owner_of(source) if ufrag is None else self._endpoints.get(ufrag)
         if endpoint is None or endpoint.receiver is None:
             self.dropped += 1
         else:
             endpoint.receiver(Train.of(datagram), source, now)
+
+    def _owner_of(self, source: Address) -> UDPEndpoint | None:
+        """Whose the peer at this address is: the endpoint's that was proved last, or the only one's."""
+        claims = self._claims.get(source)
+        if claims:
+            return claims[-1]
+        if len(self._endpoints) == 1 and not self._is_shared:
+            [only] = self._endpoints.values()
+            return only
+        return None
 
     def _hand_early(self, endpoint: UDPEndpoint, address: Address) -> None:
         if endpoint.receiver is None or self.is_closed:
             return
         now = self._shared.loop.time()
         mine = [datagram for source, datagram in self._early if source == address]
-        self._early = deque((entry for entry in self._early if entry[0] != address), maxlen=_MAX_EARLY)
+        self._early = [entry for entry in self._early if entry[0] != address]
         with self._shared.step:
             for datagram in mine:
                 if endpoint.receiver is not None:
