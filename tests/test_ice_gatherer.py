@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py.errors import ArgumentTypeError, InvalidAccessError, InvalidStateError, SDPSyntaxError, URLSyntaxError
-from webrtc_py.ice.options import AgentTimings
+from webrtc_py.ice.options import AgentTimings, RenominationOptions
 from webrtc_py.ice.rewrite import AddressRewriteRule
 from webrtc_py.ice_gatherer import GathererListener, ICEGatherer, _agent_options
 from webrtc_py.ice_parameters import (
@@ -208,14 +208,40 @@ def test_every_setting_of_ice_is_an_option_of_the_agent() -> None:
     settings.set_nat_1to1_ips(["203.0.113.1"])
     settings.set_ice_continual_gathering("continually", 5)
     settings.disable_active_tcp()
+    settings.set_ice_max_pairs(20)
+    settings.set_ice_renomination(RenominationOptions(automatic=False))
+    settings.set_turn_transport_protocols(["tcp", "tls"])
+    settings.set_ice_proxy("socks5://proxy.example:1080")
     options = _agent_options(ICEGatherOptions(), settings)
     assert options.timings.failed_timeout == 7
     assert options.multicast_dns_host_name == "here.local"
     assert list(options.address_rewrite_rules) == [AddressRewriteRule(["203.0.113.1"])]
     assert (options.continual_gathering, options.network_monitor_interval) == ("continually", 5.0)
     assert not options.active_tcp
+    assert options.max_pairs == 20
+    assert options.renomination == RenominationOptions(automatic=False)
+    assert options.turn_transport_protocols == ("tcp", "tls")
+    assert options.proxy == "socks5://proxy.example:1080"
     # The settings are for all connections, also for one whose policy has no use for a rule.
     assert not _agent_options(ICEGatherOptions(ice_gather_policy="relay"), settings).address_rewrite_rules
+
+
+@pytest.mark.row("ICE-50")
+def test_a_lite_gatherer_has_hosts_only() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.stun_server("stun.example", "192.0.2.3")
+        settings = SettingEngine()
+        settings.set_net(network.host("alice", "192.0.2.1"))
+        settings.set_lite(True)
+        async with ICEGatherer(ICEGatherOptions([ICEServer("stun:stun.example")]), settings) as gatherer:
+            assert gatherer.get_local_parameters().ice_lite
+            await gatherer.gather()
+            await gatherer.gathering_complete()
+            assert [one.typ for one in gatherer.get_local_candidates()] == [CandidateType.HOST]
+        with pytest.raises(InvalidAccessError, match="'relay' forbids"):
+            ICEGatherer(ICEGatherOptions(ice_gather_policy="relay"), settings)
+
+    in_network(test)
 
 
 LINE = "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host generation 0 ufrag abcd network-cost 10"

@@ -98,6 +98,12 @@ def test_setters_store_what_transports_read() -> None:
         (lambda s: s.set_ice_udp_mux(5000), "UDPMux or None, not 5000"),
         (lambda s: s.set_ice_tcp_mux(5000), "TCPMux or None, not 5000"),
         (lambda s: s.set_ice_continual_gathering("often"), "continually"),
+        (lambda s: s.set_ice_max_pairs(0), "not 0"),
+        (lambda s: s.set_ice_max_pairs(1001), "1 to 1000"),
+        (lambda s: s.set_ice_renomination(True), "RenominationOptions or None, not True"),
+        (lambda s: s.set_turn_transport_protocols("udp"), "'udp'"),
+        (lambda s: s.set_turn_transport_protocols(["sctp"]), "udp, dtls, tcp, tls, not 'sctp'"),
+        (lambda s: s.set_ice_proxy("ftp://proxy.example:21"), "'ftp'"),
         (lambda s: s.set_ice_continual_gathering("continually", 0), "interval"),
         (lambda s: s.set_ice_multicast_dns_mode("on"), "query-only"),
         (lambda s: s.set_relay_acceptance_min_wait(-0.1), "-0.1"),
@@ -129,6 +135,9 @@ def test_a_wrong_value_is_named_and_changes_nothing(call: Callable[[SettingEngin
 def test_a_password_is_not_shown() -> None:
     with pytest.raises(ValueError) as error:
         SettingEngine().set_ice_credentials("abcd", "secret")
+    assert "secret" not in str(error.value)
+    with pytest.raises(ValueError) as error:
+        SettingEngine().set_ice_proxy("http://user:secret@proxy.example")
     assert "secret" not in str(error.value)
 
 

@@ -29,7 +29,7 @@ from .jsep import (
 )
 from .sctp_transport import SCTPCapabilities, SCTPTransport
 from .setting_engine import SettingEngine
-from .states import DTLSRole, DTLSTransportState, ICEGathererState, ICETransportState
+from .states import DTLSRole, DTLSTransportState, ICEGathererState, ICERole, ICETransportState
 
 
 class _Generation:
@@ -148,11 +148,11 @@ class BundleTransport(GathererListener):
                 # DTLS first: it waits for ICE, and ICE may find its path at once.
                 remote_role = DTLSRole.SERVER if step.dtls_role is DTLSRole.CLIENT else DTLSRole.CLIENT
                 self.dtls.start(DTLSParameters(remote_role, step.fingerprints))
-                await self.ice.start(self.gatherer, _parameters(step.ice), step.ice_role)
+                await self._start_ice(step.ice, step.ice_role)
             case BeginRestart():
                 await self._begin_restart(ICEParameters(step.ice_ufrag, step.ice_pwd))
             case CompleteRestart():
-                await self.ice.start(self.gatherer, _parameters(step.ice), step.ice_role)
+                await self._start_ice(step.ice, step.ice_role)
             case CancelRestart():
                 self._cancel_restart()
             case AddRemoteCandidates():
@@ -184,6 +184,10 @@ class BundleTransport(GathererListener):
     async def close(self) -> None:
         """Give up sockets and allocations, within two seconds."""
         await self.ice.stop()
+
+    async def _start_ice(self, remote: RemoteICE, role: ICERole) -> None:
+        self.ice.set_remote_renomination(remote.renomination)
+        await self.ice.start(self.gatherer, ICEParameters(remote.ufrag, remote.pwd, remote.lite), role)
 
     async def _begin_restart(self, parameters: ICEParameters) -> None:
         self._previous, self._newest = self._newest, _Generation(parameters)
@@ -232,7 +236,3 @@ class BundleTransport(GathererListener):
     def _add_remote_candidate(self, candidate: ICECandidate | None) -> None:
         if self.ice.state is not ICETransportState.CLOSED:
             self.ice.add_remote_candidate(candidate)
-
-
-def _parameters(remote: RemoteICE) -> ICEParameters:
-    return ICEParameters(remote.ufrag, remote.pwd, remote.lite)

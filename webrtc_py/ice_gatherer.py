@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from .errors import InvalidAccessError
 from .ice.agent import Agent
 from .ice.agent_options import AgentOptions
 from .ice.candidate import Candidate
@@ -44,7 +45,7 @@ class ICEGatherer(AgentListener):
     for each that is no more, with continual gathering."""
 
     def __init__(self, options: ICEGatherOptions | None = None, setting_engine: SettingEngine | None = None) -> None:
-        """URLSyntaxError and InvalidAccessError for servers that cannot be used."""
+        """URLSyntaxError or InvalidAccessError for servers that cannot be used and settings that exclude each other."""
         options = options or ICEGatherOptions()
         self._settings = setting_engine or SettingEngine()
         self.agent = Agent(_agent_options(options, self._settings))
@@ -90,8 +91,8 @@ class ICEGatherer(AgentListener):
         await self.agent.gathering_complete()
 
     def get_local_parameters(self) -> ICEParameters:
-        """The credentials to tell the peer."""
-        return ICEParameters(*self.agent.get_local_user_credentials())
+        """The credentials to tell the peer, and whether we are a lite agent."""
+        return ICEParameters(*self.agent.get_local_user_credentials(), ice_lite=self._settings.lite)
 
     def get_local_candidates(self) -> list[ICECandidate]:
         """What has been found so far."""
@@ -139,12 +140,18 @@ class ICEGatherer(AgentListener):
 
 def _agent_options(options: ICEGatherOptions, settings: SettingEngine) -> AgentOptions:
     ufrag, pwd = settings.ice_credentials or ("", "")
-    candidate_types = _CANDIDATE_TYPES[ICETransportPolicy(options.ice_gather_policy)]
+    policy = ICETransportPolicy(options.ice_gather_policy)
+    candidate_types = (CandidateType.HOST,) if settings.lite else _CANDIDATE_TYPES[policy]
+    if settings.lite and policy is not ICETransportPolicy.ALL:
+        raise InvalidAccessError(f"a lite agent has host candidates only, which the policy {policy.value!r} forbids")
     return AgentOptions(
         urls=[url for server in options.ice_servers for url in server.parse_urls()],
         network_types=settings.network_types,
         candidate_types=candidate_types,
         timings=settings.ice_timings,
+        lite=settings.lite,
+        renomination=settings.ice_renomination,
+        max_pairs=settings.ice_max_pairs,
         stun_gather_timeout=settings.stun_gather_timeout,
         local_ufrag=ufrag,
         local_pwd=pwd,
@@ -165,6 +172,8 @@ def _agent_options(options: ICEGatherOptions, settings: SettingEngine) -> AgentO
         tcp_mux=settings.ice_tcp_mux,
         active_tcp=settings.active_tcp,
         tls_context=settings.turn_tls_context,
+        turn_transport_protocols=settings.turn_transport_protocols,
+        proxy=settings.ice_proxy,
         net=settings.network,
         logger=settings.logger,
     )

@@ -122,6 +122,18 @@ class ICETransport(AgentListener):
         self._agent.cancel_restart()
         self._is_started = True
 
+    def renominate(self, local: ICECandidate, remote: ICECandidate) -> None:
+        """Change to the path between these candidates without a restart; it is taken when the peer has confirmed it.
+
+        For the controlling side, with `SettingEngine.set_ice_renomination`. InvalidAccessError when there is no such
+        pair, InvalidStateError when its checks are not answered, and when we or the peer may not do it.
+        """
+        self._agent.renominate(local.to_candidate(), remote.to_candidate())
+
+    def set_remote_renomination(self, understood: bool) -> None:
+        """Whether the peer understands renomination, as its descriptions tell; unless told otherwise, it does."""
+        self._agent.set_remote_renomination(understood)
+
     async def stop(self) -> None:
         """Close the path, and the gatherer with it. Nothing is left after two seconds."""
         await self._agent.close()

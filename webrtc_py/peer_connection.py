@@ -99,7 +99,12 @@ class PeerConnection:
         self._negotiation_needed = False
         self._data_wanted = False
         self._negotiation = Negotiation(
-            Author(secrets.randbits(62), self._settings.sctp_max_message_size),
+            Author(
+                secrets.randbits(62),
+                self._settings.sctp_max_message_size,
+                renomination=self._settings.ice_renomination is not None,
+                ice_lite=self._settings.lite,
+            ),
             _check_candidate,
             bundle_policy=BundlePolicy(self._configuration.bundle_policy),
             answering_dtls_role=self._settings.answering_dtls_role,

@@ -10,10 +10,13 @@ from dataclasses import replace
 from typing import TypeVar
 
 from .errors import ArgumentTypeError
+from .ice.core import DEFAULT_MAX_PAIRS
 from .ice.mdns import is_usable_name
 from .ice.mux import TCPMux, UDPMux
-from .ice.options import AgentTimings
+from .ice.options import AgentTimings, RenominationOptions
+from .ice.proxy import parse_proxy
 from .ice.rewrite import AddressRewriteRule
+from .ice.url import TURN_PROTOCOLS
 from .runtime.network import Network
 from .states import CandidateType, ContinualGatheringPolicy, DTLSRole, MulticastDNSMode, NetworkType
 
@@ -35,6 +38,9 @@ _LARGEST_RECEIVE_MTU = 65507
 _SMALLEST_RECEIVE_BUFFER = 1500
 _LARGEST_SCTP_NUMBER = 0xFFFFFFFF
 
+# Each change looks at all of them.
+_MOST_PAIRS = 1000
+
 
 class SettingEngine:
     """A plain object: each setter checks and stores, and what is stored is an attribute that the transports read.
@@ -44,7 +50,10 @@ class SettingEngine:
     """
 
     def __init__(self) -> None:
+        self.lite = False
         self.ice_timings = AgentTimings()
+        self.ice_renomination: RenominationOptions | None = None
+        self.ice_max_pairs = DEFAULT_MAX_PAIRS
         self.ice_credentials: tuple[str, str] | None = None
         self.ice_multicast_dns_mode = MulticastDNSMode.QUERY_ONLY
         self.multicast_dns_host_name = ""
@@ -62,6 +71,8 @@ class SettingEngine:
         self.ephemeral_udp_port_range: tuple[int, int] | None = None
         self.include_loopback_candidate = False
         self.turn_tls_context: ssl.SSLContext | None = None
+        self.turn_transport_protocols: tuple[str, ...] = TURN_PROTOCOLS
+        self.ice_proxy = ""
         self.network: Network | None = None
         self.answering_dtls_role: DTLSRole | None = None
         self.receive_mtu = 1500
@@ -73,6 +84,10 @@ class SettingEngine:
         self.logger: logging.Logger | None = None
 
     # ICE
+
+    def set_lite(self, lite: bool) -> None:
+        """Be a lite agent: for hosts that everybody can reach. Host candidates only, and no checks of our own."""
+        self.lite = bool(lite)
 
     def set_ice_timeouts(self, disconnected: float, failed: float, keepalive: float) -> None:
         """Silence until ``disconnected``, from there until ``failed``, and the time between keepalives; 0 is never."""
@@ -107,6 +122,20 @@ class SettingEngine:
     def set_ice_max_binding_requests(self, count: int) -> None:
         """How often a check is sent to a pair that does not answer before it has failed: 1 to 20."""
         self.ice_timings = replace(self.ice_timings, max_binding_requests=_whole("count", count, 1, 20))
+
+    def set_ice_max_pairs(self, count: int) -> None:
+        """How many candidate pairs are kept, those of the highest priorities: 1 to 1000, 100 by default."""
+        self.ice_max_pairs = _whole("count", count, 1, _MOST_PAIRS)
+
+    def set_ice_renomination(self, options: RenominationOptions | None) -> None:
+        """Let the controlling side change to a better path without a restart, if the peer understands it too.
+
+        ``RenominationOptions()`` does so by itself, ``RenominationOptions(automatic=False)`` only when it is told; None
+        is off.
+        """
+        if options is not None and not isinstance(options, RenominationOptions):
+            raise ArgumentTypeError(f"options is a RenominationOptions or None, not {options!r}")
+        self.ice_renomination = options
 
     def set_ice_multicast_dns_mode(self, mode: MulticastDNSMode | str) -> None:
         """Whether ``.local`` names of peers are resolved, and whether our host addresses hide behind such names."""
@@ -230,6 +259,25 @@ class SettingEngine:
         if context is not None and not isinstance(context, ssl.SSLContext):
             raise ArgumentTypeError(f"context is an ssl.SSLContext or None, not {context!r}")
         self.turn_tls_context = context
+
+    def set_turn_transport_protocols(self, protocols: Iterable[str]) -> None:
+        """How TURN servers may be reached: ``udp``, ``dtls``, ``tcp``, ``tls``, all of them by default."""
+        if isinstance(protocols, str):
+            raise ArgumentTypeError(f"protocols is a list, not the string {protocols!r}")
+        chosen = tuple(dict.fromkeys(protocols))
+        for protocol in chosen:
+            if protocol not in TURN_PROTOCOLS:
+                raise ValueError(f"protocols are some of {', '.join(TURN_PROTOCOLS)}, not {protocol!r}")
+        self.turn_transport_protocols = chosen
+
+    def set_ice_proxy(self, url: str) -> None:
+        """The proxy for TCP and TLS to TURN servers: ``http://[user:password@]host:port`` or ``socks5://...``.
+
+        Empty for none. URLSyntaxError, which never quotes it, for what is no such URL.
+        """
+        if url:
+            parse_proxy(url)
+        self.ice_proxy = url
 
     def set_net(self, network: Network | None) -> None:
         """The network to use in place of the system's: what tests on a virtual network set."""

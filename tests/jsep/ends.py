@@ -32,14 +32,14 @@ class End:
         policy: BundlePolicy = BundlePolicy.BALANCED,
         role: DTLSRole | None = None,
         lite: bool = False,
-        options: tuple[str, ...] = ("trickle", "ice2"),
+        renomination: bool = False,
     ) -> None:
         self.data = data
         self._name = name
         self._generation = 0
         self.transport = self.next_transport()
         self.negotiation = Negotiation(
-            Author(1234567890, 262144, options, lite),
+            Author(1234567890, 262144, renomination, lite),
             check_candidate,
             bundle_policy=policy,
             answering_dtls_role=role,

@@ -301,8 +301,7 @@ def test_who_controls_when_somebody_is_lite(offerers: bool, answerers: bool, rol
 
 @pytest.mark.row("REN-01")
 def test_renomination_is_offered_answered_and_read() -> None:
-    options = ("trickle", "ice2", "renomination")
-    offerer, answerer = End(options=options), End("bobs", options=options)
+    offerer, answerer = End(renomination=True), End("bobs", renomination=True)
     offer = offerer.offer()
     assert "a=ice-options:trickle ice2 renomination\r\n" in offer
     answerer.take_offer(offer)
@@ -311,7 +310,7 @@ def test_renomination_is_offered_answered_and_read() -> None:
     for plan in (theirs, offerer.take_answer(text)):
         assert next(step for step in plan if isinstance(step, StartTransport)).ice.renomination
     # Not with a peer that does not do it.
-    offerer, answerer = End(options=options), End("bobs")
+    offerer, answerer = End(renomination=True), End("bobs")
     answerer.take_offer(offerer.offer())
     text, theirs = answerer.answer()
     assert "renomination" not in text

@@ -15,9 +15,14 @@ class Author:
 
     session_id: int
     max_message_size: int
-    ice_options: tuple[str, ...] = ("trickle", "ice2")
-    """RFC 8829 section 5.2.1. Browsers leave ``ice2`` out; nobody minds that it is there."""
+    renomination: bool = False
+    """Whether we can be the one that nominates again, or the one that is told so."""
     ice_lite: bool = False
+
+    @property
+    def ice_options(self) -> tuple[str, ...]:
+        """RFC 8829 section 5.2.1. Browsers leave ``ice2`` out; nobody minds that it is there."""
+        return ("trickle", "ice2", "renomination") if self.renomination else ("trickle", "ice2")
 
 
 @dataclass(frozen=True, slots=True)
