@@ -246,7 +246,8 @@ class Core:
     def data_received(self, base_id: int, source: Address, size: int, packets: int, now: float) -> bool:
         """Whether datagrams of the application's may be taken from there: only from where the peer has been proved.
 
-        Counts them, and breaks the silence. In the disconnected state, flush the core afterwards: it may recover.
+        Counts them, and breaks the silence. In the disconnected state, and when they did not come on ``path``, flush
+        the core afterwards: it may recover, or have to find out whether the peer has moved.
         """
         pair = self._session.checklist.paths.get((base_id, source))
         if pair is None or not pair.peer_is_there:
@@ -255,6 +256,8 @@ class Core:
         pair.bytes_received += size
         pair.last_packet_received = now
         pair.heard(now)
+        if pair is not self.selected:
+            self._upkeep.heard_elsewhere(pair, now)
         if self.state is ICETransportState.DISCONNECTED:
             self._settle(now)
         return True

@@ -132,11 +132,14 @@ class DataPath:
 
     def _receive_data(self, base_id: int, train: Train, source: Address, now: float) -> None:
         core = self._core
-        was_disconnected = core.state is ICETransportState.DISCONNECTED
+        path = core.path
+        # Then it is more than data.
+        is_news = path is None or path.base_id != base_id or path.destination != source
+        is_news = is_news or core.state is ICETransportState.DISCONNECTED
         if not core.data_received(base_id, source, len(train.data), len(train), now):
             self._keep_unproved(base_id, train, source)
             return
-        if was_disconnected:
+        if is_news:
             self._flush(now)
         self._inbox.put(train, now)
 

@@ -108,6 +108,8 @@ class Incoming:
         if not pair.is_unproven_stranger:
             session.pairing.prove(pair)
         self._trigger(pair, now)
+        if pair is not session.selected:
+            self._upkeep.heard_elsewhere(pair, now)
         if self._search.peers_nominations.take(pair, check.use_candidate, check.nomination):
             # RFC 8445 section 7.3.1.5. In the controlling role it only counts if that turns out to be wrong.
             pair.nominate_on_success = True

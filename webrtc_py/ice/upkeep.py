@@ -25,6 +25,8 @@ _FAILED = CandidatePairState.FAILED
 _MIN_CONSENT_INTERVAL = 4.0
 # RFC 8445 section 11: Tr, between keepalives of agents that do not check.
 _INDICATION_INTERVAL = 15.0
+# How long nothing has come in on the selected pair when it is worth asking why the peer speaks elsewhere.
+_SILENCE = 1.0
 
 
 class Upkeep:
@@ -82,9 +84,17 @@ class Upkeep:
 
         When it is one that was made after the selection, the peer has perhaps moved.
         """
-        session = self._session
-        is_new = pair.id > self._newest_when_selected
-        if session.selected is not None and (is_new or session.state is ICETransportState.DISCONNECTED):
+        if self._session.selected is not None and pair.id > self._newest_when_selected:
+            self.challenge(pair, now)
+        else:
+            self.heard_elsewhere(pair, now)
+
+    def heard_elsewhere(self, pair: CandidatePair, now: float) -> None:
+        """The peer speaks on a pair that is not the selected one, perhaps because it has lost that."""
+        selected = self._session.selected
+        if selected is None or self._session.lite or not pair.has_consent(now):
+            return
+        if not selected.succeeded or (selected.last_received or 0.0) + _SILENCE <= now:
             self.challenge(pair, now)
 
     def challenge(self, pair: CandidatePair, now: float, *, nominated: bool = False) -> None:
@@ -138,6 +148,8 @@ class Upkeep:
             self._search.nominate(pair, now)
         else:
             self._ask(pair, now)
+            # By then the peer finds the old pair silent, and understands.
+            self._next_keepalive = min(self._next_keepalive, now + _SILENCE)
 
     # Consent
 
