@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.ice.core_pair import BOB, connect, host, two_peers
 from tests.ice.hand import HERE, THERE, Hand
 from webrtc_py.ice import stun
@@ -86,3 +88,26 @@ def test_when_the_only_path_is_lost_the_agent_is_disconnected_and_sends_no_data(
     assert alice.core.state is ICETransportState.DISCONNECTED
     assert alice.core.path is None
     assert "the connection was closed" in alice.reason
+
+
+@pytest.mark.parametrize("still_works", [True, False])
+def test_data_on_another_path_makes_us_ask_whether_the_peer_has_moved(still_works: bool) -> None:
+    """It sends on the pair that it has selected, and is followed when the one that we have selected is silent."""
+    hand = Hand(controlling=False, disconnected_timeout=30.0)
+    for where in (THERE, ELSEWHERE):
+        hand.ask(where)
+        hand.answer(hand.requests()[0])
+    hand.ask(use_candidate=True)
+    hand.wait(1)
+    for request in hand.requests():
+        hand.answer(request)
+    asked = 0
+    for _ in range(50):
+        hand.wait(0.1)
+        assert hand.core.data_received(0, ELSEWHERE, 100, 1, hand.now)
+        for request in hand.requests():
+            asked += request[0] == THERE
+            if still_works or request[0] == ELSEWHERE:
+                hand.answer(request)
+    assert hand.core.selected is hand.pair(THERE if still_works else ELSEWHERE)
+    assert 1 <= asked <= 12
