@@ -152,6 +152,10 @@ RELAYED = pair(
         ),
         ({"pairs": [pair(failure="refused with 400")]}, ["none was answered well: refused with 400"]),
         ({"pairs": [pair(sent=0)]}, ["none of 1 pair was checked"]),
+        (
+            {"pairs": [pair(failure="the relay is lost: 437 Allocation Mismatch"), pair(failure="no answer")]},
+            ["1 pair failed: the relay is lost: 437 Allocation Mismatch."],
+        ),
         ({"dropped": Dropped(wrong_password=5)}, ["5 messages came with a wrong password"]),
         ({"dropped": Dropped(unexpected=2, from_elsewhere=2)}, ["2 answers came from another address than was asked"]),
         ({"dropped": Dropped(refused=1)}, ["1 check of the peer's came from an address that is filtered out"]),

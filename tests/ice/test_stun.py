@@ -273,6 +273,8 @@ def test_integrity_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch)
         (b"\x00\x00\x04\x00", (400, "")),
         (b"\xff\xff\xfb\x63", (399, "")),  # 21 reserved bits
         (b"\x00\x00\x06\x00\xff", (600, "\ufffd")),
+        (b"\x00\x00\x04\x01no\r\nINFO all is well\x1b[2J", (401, "no??INFO all is well?[2J")),
+        (b"\x00\x00\x04\x01" + b"x" * 700, (401, "x" * 127)),
         (b"\x00\x00\x02\x00", None),
         (b"\x00\x00\x07\x00", None),
         (b"\x00\x00\x04\x64", None),

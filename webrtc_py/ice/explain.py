@@ -23,6 +23,7 @@ _FOUND = (ICETransportState.CONNECTED, ICETransportState.COMPLETED, ICETransport
 _MAX_REMEMBERED = 100
 _MAX_SERVERS = 5
 _MAX_NAMES = 3
+_MAX_REASONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def _search(s: Situation) -> Iterator[str]:
             yield f"{sent} went out in {_duration(s.now - min(asked))}, {_to_whom(s.pairs)}."
     if hint:
         yield hint
+    yield from _failed_pairs(s.pairs)
     if not s.remote and s.history.started is not None:
         yield from _no_remote_candidates(s)
     if not s.local and s.gathering_state is not ICEGathererState.NEW:
@@ -162,6 +164,14 @@ def _search(s: Situation) -> Iterator[str]:
         )
     if s.dropped.refused:
         yield f"{count(s.dropped.refused, 'check')} of the peer's came from an address that is filtered out."
+
+
+def _failed_pairs(pairs: Iterable[CandidatePair]) -> Iterator[str]:
+    """Those that failed for another reason than silence and refusals, which are told of already."""
+    reasons = Counter(pair.failure for pair in pairs if pair.failure and pair.failure != "no answer")
+    for reason, number in reasons.most_common(_MAX_REASONS):
+        if not reason.startswith("refused"):
+            yield f"{count(number, 'pair')} failed: {reason}."
 
 
 def _no_remote_candidates(s: Situation) -> Iterator[str]:

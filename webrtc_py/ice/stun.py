@@ -77,6 +77,7 @@ _XOR_MAPPED_ADDRESS: Final = 0x0020
 _PRIORITY: Final = 0x0024
 _USE_CANDIDATE: Final = 0x0025
 _FINGERPRINT: Final = 0x8028
+_MAX_PHRASE: Final = 127
 _CONTROLLED: Final = 0x8029
 _CONTROLLING: Final = 0x802A
 # The largest message of ICE or TURN has a dozen; a datagram stuffed with empty ones would cost milliseconds.
@@ -124,7 +125,9 @@ def _unpack_error_code(data: bytes) -> tuple[int, str]:
     hundreds &= 7
     if not (3 <= hundreds <= 6 and number <= 99):
         raise ValueError(f"STUN error code {hundreds}.{number} is out of range")
-    return hundreds * 100 + number, data[4:].decode("utf8", "replace")
+    # A server's words end up in logs and on terminals: one line, of the length that the RFC allows.
+    phrase = data[4:].decode("utf8", "replace")[:_MAX_PHRASE]
+    return hundreds * 100 + number, "".join(one if one.isprintable() else "?" for one in phrase)
 
 
 def _pack_address_error(error: tuple[int, int, str]) -> bytes:

@@ -436,6 +436,7 @@ class TurnClient:
     def _on_not_refreshed(self, refusal: Refusal, now: float) -> None:
         if refusal.error_code == UNREACHABLE:
             self._refresh_at = now + _RETRY_INTERVAL  # another try, for as long as the allocation lives
+            logger.debug("TURN: the allocation was not refreshed: %s; it is tried again", refusal.reason)
         else:
             self._lose(refusal)
 
