@@ -26,9 +26,9 @@ class ConnectionStates:
         self.gathering = ICEGatheringState.NEW
         self.ice = ICEConnectionState.NEW
         self.connection = PeerConnectionState.NEW
-        self.on_gathering_change = Event[ICEGatheringState]("on_ice_gathering_state_change", events)
-        self.on_ice_change = Event[ICEConnectionState]("on_ice_connection_state_change", events)
-        self.on_connection_change = Event[PeerConnectionState]("on_connection_state_change", events)
+        self.on_gathering_change: Event[ICEGatheringState] = Event("on_ice_gathering_state_change", events)
+        self.on_ice_change: Event[ICEConnectionState] = Event("on_ice_connection_state_change", events)
+        self.on_connection_change: Event[PeerConnectionState] = Event("on_connection_state_change", events)
         self._shared = shared
         self._log = log
         self._closed = False

@@ -128,11 +128,11 @@ class DataChannel:
         self._shared = shared or Shared.of_running_loop()
         self._events = EventQueue(f"data channel {label!r}", self._shared)
         self.on_open = OnceEvent("on_open", self._events)
-        self.on_message = InboxEvent[bytes | str]("on_message", self._events, self._pump)
-        self.on_buffered_amount_low = Event[()]("on_buffered_amount_low", self._events)
+        self.on_message: InboxEvent[bytes | str] = InboxEvent("on_message", self._events, self._pump)
+        self.on_buffered_amount_low: Event[()] = Event("on_buffered_amount_low", self._events)
         self.on_closing = OnceEvent("on_closing", self._events)
         self.on_close = OnceEvent("on_close", self._events)
-        self.on_error = Event[RTCError]("on_error", self._events)
+        self.on_error: Event[RTCError] = Event("on_error", self._events)
         self.messages_sent = 0
         self.messages_received = 0
         self.bytes_sent = 0

@@ -90,8 +90,8 @@ class DTLSTransport:
         self.dropped = 0
         """Datagrams that nobody could take: before or after the connection, of no known protocol, or media."""
         self._events = EventQueue("DTLS transport", self._shared)
-        self.on_state_change = Event[DTLSTransportState]("on_state_change", self._events)
-        self.on_error = Event[RTCError]("on_error", self._events)
+        self.on_state_change: Event[DTLSTransportState] = Event("on_state_change", self._events)
+        self.on_error: Event[RTCError] = Event("on_error", self._events)
         ice_transport.add_state_listener(self._ice_state_changed)
         ice_transport.set_receiver(self._receive)
 

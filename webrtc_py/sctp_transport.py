@@ -83,9 +83,9 @@ class SCTPTransport:
         self.failure = ""
         """Why the association has failed, in words; empty when it has not."""
         self._events = EventQueue("SCTP transport", self._shared)
-        self.on_state_change = Event[SCTPTransportState]("on_state_change", self._events)
-        self.on_error = Event[RTCError]("on_error", self._events)
-        self.on_data_channel = Event[DataChannel]("on_data_channel", self._events)
+        self.on_state_change: Event[SCTPTransportState] = Event("on_state_change", self._events)
+        self.on_error: Event[RTCError] = Event("on_error", self._events)
+        self.on_data_channel: Event[DataChannel] = Event("on_data_channel", self._events)
         dtls_transport.add_state_listener(self._dtls_state_changed)
         dtls_transport.ice_transport.add_path_listener(self._path_changed)
 

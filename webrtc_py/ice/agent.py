@@ -72,12 +72,12 @@ class Agent:
         self._closing: asyncio.Task[None] | None = None
         self._listeners: list[AgentListener] = []
         self._events = EventQueue("ICE agent", self._shared)
-        self.on_candidate = Event[Candidate | None]("on_candidate", self._events)
-        self.on_candidate_removed = Event[Candidate]("on_candidate_removed", self._events)
-        self.on_candidate_error = Event[GatheringError]("on_candidate_error", self._events)
-        self.on_gathering_state_change = Event[ICEGathererState]("on_gathering_state_change", self._events)
-        self.on_connection_state_change = Event[ICETransportState]("on_connection_state_change", self._events)
-        self.on_selected_candidate_pair_change = Event[Candidate, Candidate](
+        self.on_candidate: Event[Candidate | None] = Event("on_candidate", self._events)
+        self.on_candidate_removed: Event[Candidate] = Event("on_candidate_removed", self._events)
+        self.on_candidate_error: Event[GatheringError] = Event("on_candidate_error", self._events)
+        self.on_gathering_state_change: Event[ICEGathererState] = Event("on_gathering_state_change", self._events)
+        self.on_connection_state_change: Event[ICETransportState] = Event("on_connection_state_change", self._events)
+        self.on_selected_candidate_pair_change: Event[Candidate, Candidate] = Event(
             "on_selected_candidate_pair_change", self._events
         )
 

@@ -37,7 +37,7 @@ class Conn(AgentListener):
         self.dropped = 0
         """Datagrams that nobody read in time."""
         self._events = EventQueue("ICE connection", shared)
-        self.on_data = InboxEvent[bytes]("on_data", self._events, self._post_waiting)
+        self.on_data: InboxEvent[bytes] = InboxEvent("on_data", self._events, self._post_waiting)
         agent.add_listener(self)
         agent.set_data_receiver(self._receive)
 

@@ -104,7 +104,6 @@ class Generation:
         self._bases: dict[int, Base] = {}
         self._last_base_id = 0
         self._queries = BindingQueries(shared)
-        self._gathering: Gathering | None = None
         self._watch: Watch | None = None
         self.has_gathered = False
         """Whether all that was there at the beginning has been gathered."""
@@ -165,9 +164,9 @@ class Generation:
         for mux in (options.udp_mux, options.tcp_mux):
             if mux is not None:
                 mux.check(self.core.local_ufrag)
-        changed = asyncio.Event()
-        is_continual = options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY
-        if is_continual:
+        changed = None
+        if options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY:
+            changed = asyncio.Event()
             self._watch = self._network.watch(changed.set, options.network_monitor_interval)
         plan = GatherPlan(
             addresses=self._find_addresses(),
@@ -188,7 +187,7 @@ class Generation:
             rules=options.address_rewrite_rules,
             hides_hosts=self._hides_hosts,
         )
-        self._gathering = Gathering(plan, self, self._network, self._queries, self._shared)
+        gathering = Gathering(plan, self, self._network, self._queries, self._shared)
         self.history.addresses = len(plan.addresses)
         asked = ", ".join(map(str, plan.urls)) or "no server"
         now = self._shared.loop.time()
@@ -200,10 +199,11 @@ class Generation:
             asked,
         )
         self._set_gathering_state(ICEGathererState.GATHERING)
-        self._start_task(self._gather(self._gathering), "gather")
-        if is_continual:
-            self._start_task(self._gathering.follow(changed, self._find_addresses), "follow the interfaces")
-        self._binding_timer = self._shared.loop.call_later(_BINDING_KEEPALIVE_INTERVAL, self._keep_bindings)
+        self._start_task(self._gather(gathering), "gather")
+        if changed is not None:
+            self._start_task(gathering.follow(changed, self._find_addresses), "follow the interfaces")
+        if plan.urls:
+            self._keep_bindings_later(gathering)
 
     async def _gather(self, gathering: Gathering) -> None:
         await gathering.run()
@@ -321,14 +321,18 @@ class Generation:
         self.core.path_lost(base.id, address, now, reason)
         self._driver.flush(now)
 
-    def _keep_bindings(self) -> None:
+    def _keep_bindings_later(self, gathering: Gathering) -> None:
+        # Where no server was asked, or none needs to be any more, nothing of the gathering is kept.
+        self._binding_timer = self._shared.loop.call_later(_BINDING_KEEPALIVE_INTERVAL, self._keep_bindings, gathering)
+
+    def _keep_bindings(self, gathering: Gathering) -> None:
         """RFC 8445 section 5.1.1.4: NATs must not forget the server-reflexive candidates before ICE has concluded."""
         self._binding_timer = None
-        if self._gathering is None or self.core.state not in _SEEKING:
+        if self.core.state not in _SEEKING:
             return
-        for socket, server in self._gathering.bindings:
+        for socket, server in gathering.bindings:
             socket.send(Train.of(keepalive()), server)
-        self._binding_timer = self._shared.loop.call_later(_BINDING_KEEPALIVE_INTERVAL, self._keep_bindings)
+        self._keep_bindings_later(gathering)
 
     # The peer
 

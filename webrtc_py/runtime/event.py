@@ -109,7 +109,7 @@ def is_cancelled() -> bool:
 class Event(Generic[*Args]):
     """One event of an object. Call it with a handler to set that, with None to remove it; it returns its argument.
 
-    ``self.on_track = Event[TrackRemote, RTPReceiver]("on_track", self._events)`` declares it,
+    ``self.on_track: Event[TrackRemote, RTPReceiver] = Event("on_track", self._events)`` declares it,
     ``pc.on_track(handler)`` or ``@pc.on_track`` sets the handler, and ``self.on_track.emit(...)`` posts it.
     """
 
