@@ -54,6 +54,14 @@ from .errors import (
     WaitTimeoutError,
     WebRTCError,
 )
+from .ice import (
+    AddressRewriteRule,
+    AgentTimings,
+    RenominationOptions,
+    TCPMux,
+    UDPMux,
+    time_limited_credentials,
+)
 from .ice_gatherer import ICEGatherer
 from .ice_parameters import (
     ICECandidate,
@@ -70,9 +78,11 @@ from .sctp_transport import SCTPCapabilities, SCTPTransport
 from .session_description import SessionDescription
 from .setting_engine import SettingEngine
 from .states import (
+    AddressRewriteMode,
     BundlePolicy,
     CandidatePairState,
     CandidateType,
+    ContinualGatheringPolicy,
     DataChannelState,
     DTLSRole,
     DTLSTransportState,
@@ -105,6 +115,9 @@ from .stats import (
 
 __all__ = [
     "API",
+    "AddressRewriteMode",
+    "AddressRewriteRule",
+    "AgentTimings",
     "AnswerOptions",
     "ArgumentTypeError",
     "BundlePolicy",
@@ -116,6 +129,7 @@ __all__ = [
     "Configuration",
     "ConnectionClosedError",
     "ConnectionFailedError",
+    "ContinualGatheringPolicy",
     "DTLSParameters",
     "DTLSRole",
     "DTLSTransport",
@@ -156,6 +170,7 @@ __all__ = [
     "PeerConnectionStats",
     "RTCError",
     "RTCPMuxPolicy",
+    "RenominationOptions",
     "SCTPCapabilities",
     "SCTPTransport",
     "SCTPTransportState",
@@ -167,9 +182,12 @@ __all__ = [
     "SignalingState",
     "Stats",
     "StatsReport",
+    "TCPMux",
     "TCPType",
     "TransportStats",
+    "UDPMux",
     "URLSyntaxError",
     "WaitTimeoutError",
     "WebRTCError",
+    "time_limited_credentials",
 ]
