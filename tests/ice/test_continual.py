@@ -254,3 +254,42 @@ def test_the_session_moves_without_a_restart(mover_controls: bool, overlap: floa
             assert pair[0].address in ("10.1.0.2", "198.51.100.2")
 
     in_network(test, delay=0.02)
+
+
+@pytest.mark.row("ICE-52")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("mover_controls", [True, False])
+def test_a_relay_that_was_reached_from_the_vanished_address_is_allocated_anew(
+    transport: str, mover_controls: bool
+) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        loop = asyncio.get_running_loop()
+        server = network.turn_server("turn.example", "192.0.2.4")
+        home, hotspot = network.nat("home", "198.51.100.1"), network.nat("hotspot", "198.51.100.2")
+        alice, bob = home.host("alice", "10.0.0.2"), network.host("bob", "192.0.2.2")
+        turn = ServerURL("turn", "turn.example", 3478, transport, "user", "secret")
+        async with End(alice, urls=[turn], candidate_types=["relay"]) as one, End(bob) as other:
+            one.agent.on_candidate(other.agent.add_remote_candidate)
+            first = one.agent.get_local_candidates()
+            for end, peer in ((one, other), (other, one)):
+                for candidate in peer.agent.get_local_candidates():
+                    end.agent.add_remote_candidate(candidate)
+                end.agent.start((end is one) == mover_controls, *peer.agent.get_local_user_credentials())
+            arrived: list[float] = []
+            other.agent.set_data_receiver(lambda train, now: arrived.append(now))
+            await asyncio.sleep(2)
+            alice.add_interface("wlan0", "10.1.0.2", segment=hotspot.inside)
+            alice.remove_interface("eth0")
+            gone = loop.time()
+            while loop.time() < gone + 10:
+                one.agent.send(Train.of(b"hello"))
+                await asyncio.sleep(0.05)
+            assert one.removed == first
+            assert len(one.agent.get_local_candidates()) == 1
+            assert one.agent.get_local_candidates() != first
+            assert min(now for now in arrived if now > gone + 0.2) - gone < 3.0
+            assert arrived[-1] > gone + 9.8
+        await asyncio.sleep(1)
+        assert server.allocations <= 1  # the old one could not be given back
+
+    in_network(test, delay=0.02)
