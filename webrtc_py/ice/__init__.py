@@ -31,7 +31,7 @@ from .conn import Conn
 from .gather_plan import GatheringError
 from .mux import TCPMux, UDPMux
 from .options import AgentTimings, RenominationOptions
-from .rewrite import AddressRewriteRule
+from .rewrite import AddressRewriteRule, nat_1to1_rules
 from .stats import CandidatePairStats
 from .time_limited import time_limited_credentials
 from .url import ServerURL, parse_url
@@ -53,6 +53,7 @@ __all__ = [
     "TCPMux",
     "UDPMux",
     "UnsupportedCandidateError",
+    "nat_1to1_rules",
     "parse_url",
     "time_limited_credentials",
     "unmarshal_candidate",
