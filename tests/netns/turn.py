@@ -48,9 +48,16 @@ class TurnServer:
 
 @contextmanager
 def turn_server(
-    namespace: Namespace, address: str, directory: Path, certificate: tuple[Path, Path] | None = None
+    namespace: Namespace,
+    address: str,
+    directory: Path,
+    certificate: tuple[Path, Path] | None = None,
+    other_address: str = "",
 ) -> Iterator[TurnServer]:
-    """Its files go into a directory of its own; ``certificate`` and key may be shared with other servers."""
+    """Its files go into a directory of its own; ``certificate`` and key may be shared with other servers.
+
+    With an ``other_address`` of the same family it tells clients what their NAT does (RFC 5780).
+    """
     program = find_turnserver()
     assert program is not None
     certificate_file, key_file = certificate or make_certificate(directory, address)
@@ -75,6 +82,8 @@ def turn_server(
         f"--pidfile={directory / 'turnserver.pid'}",
         f"--userdb={directory / 'turndb'}",
     ]
+    if other_address:
+        command.append(f"--listening-ip={other_address}")
     process = subprocess.Popen(
         namespace.command(*command),
         stdin=subprocess.DEVNULL,
