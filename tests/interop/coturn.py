@@ -1,4 +1,4 @@
-"""Runs Debian's ``turnserver`` on loopback: UDP, TCP and TLS on ports of its own, long-term credentials."""
+"""Runs Debian's ``turnserver`` on loopback: UDP, TCP, TLS and DTLS on ports of its own, long-term credentials."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _START_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class Coturn:
-    """A running server. ``port`` speaks UDP and TCP, ``tls_port`` TLS; both on IPv4 and IPv6 loopback."""
+    """A running server. ``port`` speaks UDP and TCP, ``tls_port`` TLS and DTLS; both on IPv4 and IPv6 loopback."""
 
     port: int
     tls_port: int
@@ -53,8 +53,8 @@ def find_turnserver() -> str | None:
 
 
 @contextlib.contextmanager
-def coturn(*options: str) -> Iterator[Coturn]:
-    """Start a server with more ``options``, and stop it in the end."""
+def coturn(*options: str, users: bool = True) -> Iterator[Coturn]:
+    """Start a server with more ``options``, and stop it in the end. ``users`` says whether it knows one by name."""
     program = find_turnserver()
     assert program is not None
     with tempfile.TemporaryDirectory(prefix="coturn-") as name:
@@ -69,12 +69,10 @@ def coturn(*options: str) -> Iterator[Coturn]:
             "--relay-ip=127.0.0.1",
             f"--listening-port={port}",
             f"--tls-listening-port={tls_port}",
-            "--no-dtls",
             "--no-cli",
             # A relay that reaches its own host's services is refused by default, and here everything is one host.
             "--allow-loopback-peers",
-            "--lt-cred-mech",
-            f"--user={USERNAME}:{PASSWORD}",
+            *(("--lt-cred-mech", f"--user={USERNAME}:{PASSWORD}") if users else ()),
             f"--realm={REALM}",
             f"--cert={certificate}",
             f"--pkey={key}",
@@ -155,6 +153,8 @@ def make_certificate(directory: Path, *addresses: str) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=2))
+        # Only an authority can be taken out of an SSLContext again, to be trusted over DTLS too.
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.real_loop import run_real
 from webrtc_py import API, Configuration, DataChannel, PeerConnection
-from webrtc_py.ice_gatherer import ICEGatherer
+from webrtc_py.ice_gatherer import GathererListener, ICEGatherer
 from webrtc_py.ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEServer
 from webrtc_py.ice_transport import ICETransport
 from webrtc_py.setting_engine import SettingEngine
@@ -36,8 +36,19 @@ WAYS = {
     "udp": ("turn", "127.0.0.1", "udp"),
     "tcp": ("turn", "127.0.0.1", "tcp"),
     "tls": ("turns", "localhost", "tcp"),
+    "dtls": ("turns", "localhost", "udp"),
     "udp over IPv6": ("turn", "[::1]", "udp"),
     "tcp over IPv6": ("turn", "[::1]", "tcp"),
+    "tls over IPv6": ("turns", "[::1]", "tcp"),
+    "dtls over IPv6": ("turns", "[::1]", "udp"),
+}
+
+
+RELAY_PROTOCOLS = {
+    ("turn", "udp"): "udp",
+    ("turn", "tcp"): "tcp",
+    ("turns", "tcp"): "tls",
+    ("turns", "udp"): "dtls",
 }
 
 
@@ -109,9 +120,19 @@ class Side:
         return number
 
 
+class Trickle(GathererListener):
+    """Hands each candidate to the other side."""
+
+    def __init__(self, to: Side) -> None:
+        self._to = to
+
+    def local_candidate(self, candidate: ICECandidate | None) -> None:
+        self._to.transport.add_remote_candidate(candidate)
+
+
 async def connect(one: Side, other: Side) -> None:
     for near, far in ((one, other), (other, one)):
-        near.gatherer.add_listener(far.transport.add_remote_candidate, lambda state: None, lambda error: None)
+        near.gatherer.add_listener(Trickle(far))
     await one.gather()
     await other.gather()
     await one.transport.start(None, other.gatherer.get_local_parameters(), "controlling")
@@ -136,7 +157,7 @@ def test_two_relays_carry_trains_both_ways(server: Coturn, way: str) -> None:
             pair = one.transport.get_selected_candidate_pair()
             assert pair is not None
             assert (pair.local.typ, pair.remote.typ) == (CandidateType.RELAY, CandidateType.RELAY)
-            assert pair.local.relay_protocol == {"turns": "tls"}.get(scheme, transport)
+            assert pair.local.relay_protocol == RELAY_PROTOCOLS[scheme, transport]
             for candidate in one.candidates:
                 assert candidate.typ is CandidateType.RELAY
                 assert candidate.related_address in ("0.0.0.0", "::")

@@ -56,6 +56,8 @@ def server_certificate(*names: str, expired: bool = False) -> ServerCertificate:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=3))
         .not_valid_after(end)
+        # Only an authority can be taken out of an SSLContext again, to be trusted over DTLS too.
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from aioice.stun import pack_xor_address
+
 from webrtc_py.ice import stun
 from webrtc_py.runtime.network import Address
 
@@ -215,7 +217,7 @@ class FakeTurnServer:
             elif second is None:
                 attributes["ADDRESS-ERROR-CODE"] = (additional, 440, "no such family")
             else:
-                value = stun._codec.pack_xor_address(second, request.transaction_id)
+                value = pack_xor_address(second, request.transaction_id)
                 more = struct.pack("!HH", _XOR_RELAYED_ADDRESS, len(value)) + value
         self.allocated = True
         self.expires_at = (self.now or 0.0) + self.lifetime

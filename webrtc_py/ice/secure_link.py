@@ -20,8 +20,9 @@ def trust_of(context: ssl.SSLContext | None) -> Trust:
     """What an application's context for TLS says of servers, for DTLS, which ``ssl`` cannot speak.
 
     Honoured are ``verify_mode``, ``check_hostname`` and the authorities that are loaded. Without a context it is the
-    system's authorities. Not honoured, for they cannot be read: authorities in a directory, from which OpenSSL takes
-    one only when it needs it; the client's own certificate; cipher suites; revocation lists.
+    system's authorities. Not honoured, for they cannot be read: a server's own certificate that is trusted without
+    being an authority's; authorities in a directory, from which OpenSSL takes one only when it needs it; the client's
+    own certificate; cipher suites; revocation lists.
     """
     if context is None:
         return Trust()
