@@ -159,6 +159,12 @@ RELAYED = pair(
         ({"dropped": Dropped(wrong_password=5)}, ["5 messages came with a wrong password"]),
         ({"dropped": Dropped(unexpected=2, from_elsewhere=2)}, ["2 answers came from another address than was asked"]),
         ({"dropped": Dropped(refused=1)}, ["1 check of the peer's came from an address that is filtered out"]),
+        ({"lite": True, "pairs": ()}, ["a lite agent makes no checks, and none of the peer's checks has come"]),
+        ({"lite": True, "pairs": [pair(sent=0)]}, ["its checks came, but it nominated no pair"]),
+        (
+            {"lite": True, "state": DISCONNECTED, "selected": SILENT, "pairs": [SILENT]},
+            ["last heard 9 s ago; a lite agent can only wait."],
+        ),
         ({"role_changes": 1}, ["The role changed once, because both ends claimed the same"]),
         ({"role_changes": 3}, ["The role changed 3 times"]),
         ({"pairs": [pair(**WORKING)]}, ["1 pair works already, and carries data; it will be nominated"]),
@@ -503,6 +509,16 @@ def test_what_a_closed_agent_says() -> None:
         return two.one.explain()
 
     assert "is closed, for 0.0 s: closed by the application." in run(main())
+
+
+def test_a_lite_agent_waits_for_the_peers_checks() -> None:
+    async def act(two: Two) -> None:
+        two.network.cut(two.alice, two.bob)
+        await two.start(start_other=False)
+        await asyncio.sleep(3)
+
+    text = told(act, one={"lite": True, "candidate_types": ["host"]})
+    assert "a lite agent makes no checks, and none of the peer's checks has come" in text
 
 
 def test_what_failed_says_is_what_the_error_says() -> None:

@@ -70,6 +70,7 @@ class Situation:
     history: History = field(default_factory=History)
     state: ICETransportState = ICETransportState.NEW
     controlling: bool = False
+    lite: bool = False
     remote_name: str | None = None
     gathering_state: ICEGathererState = ICEGathererState.NEW
     candidate_types: Collection[CandidateType] = ()
@@ -136,7 +137,7 @@ def _what_is_missing(s: Situation) -> Iterator[str]:
 
 def _search(s: Situation) -> Iterator[str]:
     local = [one.candidate for one in s.local]
-    text, hint = _outcome(local, s.remote, s.pairs, s.controlling)
+    text, hint = _outcome(local, s.remote, s.pairs, s.controlling, s.lite)
     working = sum(1 for pair in s.pairs if pair.succeeded)
     if working and s.state is not ICETransportState.FAILED:
         waits = (
@@ -211,9 +212,11 @@ def why_no_path(
     pairs: Collection[CandidatePair],
     dropped: Dropped,
     controlling: bool,
+    *,
+    lite: bool = False,
 ) -> str:
     """The reason for ``failed`` before a pair was ever selected, as one sentence."""
-    clauses = [_outcome(local, remote, pairs, controlling)[0]]
+    clauses = [_outcome(local, remote, pairs, controlling, lite)[0]]
     if dropped.unauthenticated:
         clauses.append(f"{count(dropped.unauthenticated, 'message')} came with a wrong user name or password")
     if dropped.ignored and not remote:
@@ -222,13 +225,20 @@ def why_no_path(
 
 
 def _outcome(
-    local: Collection[Candidate], remote: Collection[Candidate], pairs: Collection[CandidatePair], controlling: bool
+    local: Collection[Candidate],
+    remote: Collection[Candidate],
+    pairs: Collection[CandidatePair],
+    controlling: bool,
+    lite: bool,
 ) -> tuple[str, str]:
     """What became of the search, and what that hints at."""
     if not local:
         return "no local candidates were gathered", ""
     if not remote and not pairs:
         return "no remote candidates arrived", ""
+    if lite and not any(pair.succeeded for pair in pairs):
+        checked = "its checks came, but it nominated no pair" if pairs else "and none of the peer's checks has come"
+        return f"a lite agent makes no checks, {checked}", ""
     if not pairs:
         ours = f"{count(len(local), 'local candidate')} ({_kinds(local)})"
         theirs = f"{count(len(remote), 'remote candidate')} ({_kinds(remote)})"
@@ -278,9 +288,10 @@ def _path(s: Situation, pair: CandidatePair) -> Iterator[str]:
     yield f"The path is {describe_pair(pair)}{round_trip}."
     if s.state is ICETransportState.DISCONNECTED:
         heard = s.now if pair.last_received is None else pair.last_received
-        yield f"The peer was last heard {_duration(s.now - heard)} ago; it is asked again and again."
+        meanwhile = "a lite agent can only wait" if s.lite else "it is asked again and again"
+        yield f"The peer was last heard {_duration(s.now - heard)} ago; {meanwhile}."
         left = pair.consent_expires - s.now
-        if left > 0:
+        if left > 0 and not s.lite:
             yield f"It recovers by itself when an answer comes, and fails in {_duration(left)} at the latest."
     elif pair.last_response_received is not None:
         ago = _duration(s.now - pair.last_response_received)

@@ -144,6 +144,7 @@ class Generation:
             self.history,
             state=self.state,
             controlling=core.controlling,
+            lite=self._options.lite,
             remote_name=core.remote_ufrag,
             gathering_state=self.gathering_state,
             candidate_types=[CandidateType(one) for one in self._options.candidate_types],

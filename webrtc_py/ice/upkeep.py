@@ -163,7 +163,7 @@ class Upkeep:
         self._next_keepalive = now + self._session.timings.consent_interval * self._session.chance.spread()
 
     def ask_soon(self, pair: CandidatePair, now: float) -> None:
-        """The peer is there, but we have no consent: it need not wait for its turn."""
+        """It need not wait for its turn: the peer is there without having consented, or its connection has ended."""
         soon = max(now, (pair.last_request_sent or 0.0) + MIN_RTO)
         self._next_keepalive = min(self._next_keepalive, soon)
 
@@ -251,7 +251,8 @@ class Upkeep:
         session = self._session
         if session.lite and session.remote_lite:
             # Neither end checks, so silence means nothing.
-            return Liveness(ICETransportState.CONNECTED, "", math.inf)
+            state = ICETransportState.CONNECTED if selected.succeeded else ICETransportState.DISCONNECTED
+            return Liveness(state, selected.failure, math.inf)
         return liveness(selected, session.timings, now)
 
     def _update_path(self, now: float) -> None:
@@ -276,7 +277,7 @@ class Upkeep:
             return
         if session.state is ICETransportState.DISCONNECTED:
             session.set_state(ICETransportState.CONNECTED, f"{session.selected}: the peer is heard again")
-        else:
+        elif session.state is not ICETransportState.CONNECTED:
             session.set_state(ICETransportState.CONNECTED, str(session.selected))
         if session.is_complete and not session.checks.are_pending and not session.checklist.triggered:
             session.set_state(ICETransportState.COMPLETED, f"{session.selected}, and nothing is left to check")
@@ -284,7 +285,9 @@ class Upkeep:
     def _why_no_path(self) -> str:
         session = self._session
         local = [local.candidate for local in session.pairing.locals]
-        return why_no_path(local, remote_candidates(session), session.pairs, session.dropped, session.controlling)
+        return why_no_path(
+            local, remote_candidates(session), session.pairs, session.dropped, session.controlling, lite=session.lite
+        )
 
     def next_timeout(self) -> float:
         session = self._session
