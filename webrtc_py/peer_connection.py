@@ -25,7 +25,7 @@ from .errors import (
     WaitTimeoutError,
 )
 from .explanation import Signaled, Situation, explain, transported
-from .ice.candidate import UnsupportedCandidateError, unmarshal_candidate
+from .from_signaling import check_candidate, read_candidate, read_description
 from .ice_parameters import ICECandidate, ICECandidateError, ICECandidateInit, ICEGatherOptions
 from .jsep import (
     Author,
@@ -105,7 +105,7 @@ class PeerConnection:
                 renomination=self._settings.ice_renomination is not None,
                 ice_lite=self._settings.lite,
             ),
-            _check_candidate,
+            check_candidate,
             bundle_policy=BundlePolicy(self._configuration.bundle_policy),
             answering_dtls_role=self._settings.answering_dtls_role,
         )
@@ -229,7 +229,7 @@ class PeerConnection:
 
         Raises InvalidStateError where its type does not fit, InvalidModificationError when its text was changed.
         """
-        given = _description(description) if description is not None else None
+        given = read_description(description) if description is not None else None
         await self._chained(lambda: self._set_local(given))
 
     async def set_remote_description(self, description: SessionDescription | Mapping[str, Any]) -> None:
@@ -239,7 +239,7 @@ class PeerConnection:
         InvalidAccessError for one that lacks something or contradicts the session, NotSupportedError for one that
         asks for new DTLS or SCTP associations.
         """
-        given = _description(description)
+        given = read_description(description)
         await self._chained(lambda: self._set_remote(given))
 
     async def add_ice_candidate(
@@ -250,7 +250,7 @@ class PeerConnection:
         What comes before the peer's description waits for it. Raises OperationError for a candidate that cannot be
         read or fits no description, TypeError for one that names no section. Unknown kinds of candidates are ignored.
         """
-        trickled = _trickled(candidate)
+        trickled = read_candidate(candidate)
         await self._chained(lambda: self._add_candidate(trickled))
 
     def restart_ice(self) -> None:
@@ -542,27 +542,3 @@ def _checked(configuration: Configuration) -> Configuration:
 
 def _remote(description: RemoteDescription | None) -> SessionDescription | None:
     return None if description is None else SessionDescription(description.type, description.text_with_trickled())
-
-
-def _description(value: SessionDescription | Mapping[str, Any]) -> SessionDescription:
-    return value if isinstance(value, SessionDescription) else SessionDescription.from_json(value)
-
-
-def _trickled(value: ICECandidateInit | ICECandidate | Mapping[str, Any] | str | None) -> TrickledCandidate:
-    if value is None or isinstance(value, str):
-        # A line alone comes by signalling that carries nothing else: it can only be for the one transport.
-        return TrickledCandidate.read(value or "")
-    if isinstance(value, ICECandidate):
-        value = value.to_init()
-    init = value if isinstance(value, ICECandidateInit) else ICECandidateInit.from_json(value)
-    if init.candidate and not init.sdp_mid and init.sdp_mline_index is None:
-        raise ArgumentTypeError(f"a candidate needs sdp_mid or sdp_mline_index; {init!r} has neither")
-    return TrickledCandidate.read(
-        init.candidate, init.sdp_mid or None, init.sdp_mline_index, init.username_fragment or None
-    )
-
-
-def _check_candidate(line: str) -> None:
-    """Raises SDPSyntaxError for what is no candidate; one of an unknown kind is one."""
-    with contextlib.suppress(UnsupportedCandidateError):
-        unmarshal_candidate(line)
