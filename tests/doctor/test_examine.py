@@ -138,7 +138,7 @@ def test_blocked_udp_leaves_the_relay_over_streams() -> None:
     found = prospects(report)
     assert {found[PUBLIC], found[CONE], found[PORT_RESTRICTED], found[SYMMETRIC]} == {"relay"}
     assert report.can_connect
-    assert any("UDP does not get through, TCP and TLS does" in line for line in report.advice)
+    assert any("UDP does not get through, TCP and TLS do" in line for line in report.advice)
 
 
 def test_blocked_udp_and_no_relay_connects_nothing_beyond() -> None:
@@ -212,6 +212,8 @@ def test_a_silent_server_and_an_unknown_name_are_told_apart() -> None:
     assert way(report, "tcp").problem == "no answer within 3 s"
     assert report.servers[1].problem == "nowhere.example was not resolved within 3 s"
     assert not report.can_connect
+    assert "No TURN server was reached." in report.advice
+    assert not any("was asked for" in line for line in report.advice)
 
 
 def test_what_does_not_speak_stun_is_told() -> None:

@@ -115,13 +115,14 @@ def advise(local: Sequence[Finding], servers: Sequence[ServerFindings], nat: Seq
     elif not any(way.reached for way in ways):
         lines.append("No server was reached at all: is the network there, are the servers, and are the URLs right?")
     elif not facts.has_udp:
-        streams = " and ".join(sorted({_WAYS[way.transport] for way in ways if way.reached}))
+        reached = sorted({_WAYS[way.transport] for way in ways if way.reached})
+        streams = f"{' and '.join(reached)} {'does' if len(reached) == 1 else 'do'}"
         lines.append(
-            f"UDP does not get through, {streams} does: give the application TURN servers with ?transport=tcp "
+            f"UDP does not get through, {streams}: give the application TURN servers with ?transport=tcp "
             "or turns:, on port 443 if other networks like this one matter."
         )
     if facts.was_asked and not facts.relay:
-        lines.append(_about_relays(ways, facts))
+        lines.append(_about_relays(servers, facts))
     if facts.behaviour is not None and facts.behaviour.mapping is None and facts.behaviour.translated:
         lines.append("Give a second server on another address: then it shows whether the NAT is symmetric.")
     if any(finding.name == "multicast" and finding.ok is False for finding in local):
@@ -129,9 +130,11 @@ def advise(local: Sequence[Finding], servers: Sequence[ServerFindings], nat: Seq
     return tuple(line for line in lines if line)
 
 
-def _about_relays(ways: Sequence[Way], facts: _Facts) -> str:
-    problems = sorted({way.relay_problem for way in ways if way.relay_problem})
+def _about_relays(servers: Sequence[ServerFindings], facts: _Facts) -> str:
+    problems = sorted({way.relay_problem for way in _all_ways(servers) if way.relay_problem})
     if problems:
         return f"No relay was to be had: {'; '.join(problems)}."
+    if any(server.url.startswith("turn") and not any(way.reached for way in server.ways) for server in servers):
+        return "No TURN server was reached."
     needs_relay = not facts.has_udp or _meets_symmetric(facts) is not True
     return "No relay was asked for: give a turn: URL with --username and --credential." if needs_relay else ""
