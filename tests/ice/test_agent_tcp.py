@@ -227,13 +227,59 @@ def test_active_tcp_can_be_turned_off() -> None:
     scene(test)
 
 
-def test_two_active_agents_open_nothing() -> None:
+@pytest.mark.row("TCP-01")
+@pytest.mark.parametrize("late", [0.0, 0.5])
+def test_two_agents_without_a_mux_meet_by_simultaneous_open(late: float) -> None:
     async def test(it: Scene) -> None:
         it.block_udp()
-        timings = AgentTimings(disconnected_timeout=2, failed_timeout=2)
-        with pytest.raises(ConnectionFailedError):
-            await connect(it.peer(timings=timings), it.agent("server", timings=timings))
-        assert it.streams == []
+        peer, other = it.peer(), it.agent("server")
+        for agent in (peer, other):
+            await agent.gather_candidates()
+            await agent.gathering_complete()
+        for one, two in ((peer, other), (other, peer)):
+            for candidate in two.get_local_candidates():
+                one.add_remote_candidate(candidate)
+        dialling = asyncio.ensure_future(peer.dial(*other.get_local_user_credentials()))
+        await asyncio.sleep(late)
+        there = await other.accept(*peer.get_local_user_credentials())
+        await talk(await dialling, there)
+        for agent in (peer, other):
+            local, remote = selected(agent)
+            assert (local.type, local.tcp_type) == (CandidateType.HOST, TCPType.SIMULTANEOUS_OPEN)
+            assert (remote.type, remote.tcp_type) == (CandidateType.HOST, TCPType.SIMULTANEOUS_OPEN)
+        assert len(it.streams) == 1
+        assert (it.streams[0].local_address, it.streams[0].remote_address) == (
+            (selected(peer)[0].address, selected(peer)[0].port),
+            (selected(other)[0].address, selected(other)[0].port),
+        )
+        await asyncio.sleep(120)
+        await talk(await dialling, there)
+
+    scene(test)
+
+
+def test_who_is_refused_at_a_simultaneous_open_tries_again() -> None:
+    async def test(it: Scene) -> None:
+        peer = it.peer(network_types=TCP)
+        await peer.gather_candidates()
+        await peer.gathering_complete()
+        peer.add_remote_candidate(
+            unmarshal_candidate(f"candidate:1 1 tcp 1675624447 {SERVER} 5000 typ host tcptype so")
+        )
+        peer.start(True, "them", "t" * 22)
+        await asyncio.sleep(3)
+        [pair] = peer.get_candidate_pairs_stats()
+        assert str(pair.state) == "in-progress"
+        received: list[bytes] = []
+        accepted: list[Any] = []
+        listener = it.network.hosts["server"].listen(SERVER, 5000, accepted.append)
+        await asyncio.sleep(0.3)
+        accepted[0].set_receiver(received.append, lambda error: None)
+        await asyncio.sleep(0.1)
+        assert received[0][2:4] == b"\x00\x01"
+        assert accepted[0].remote_address[1] == peer.get_local_candidates()[1].port
+        accepted[0].close()
+        listener.close()
 
     scene(test)
 
@@ -387,6 +433,19 @@ def test_udp_and_tcp_muxes_side_by_side() -> None:
         assert server.connection_state is not ICETransportState.FAILED
 
     scene(test)
+
+
+def test_simultaneous_open_over_real_sockets() -> None:
+    async def main() -> None:
+        options = {"network_types": TCP, "include_loopback": True, "ip_filter": lambda ip: ip == "127.0.0.1"}
+        one, other = Agent(AgentOptions(**options)), Agent(AgentOptions(**options))
+        here, there = await connect(one, other)
+        await talk(here, there)
+        assert selected(one)[0].tcp_type is TCPType.SIMULTANEOUS_OPEN
+        await one.close()
+        await other.close()
+
+    run_real(main())
 
 
 def test_over_real_sockets() -> None:

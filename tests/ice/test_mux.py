@@ -345,7 +345,7 @@ def test_a_peer_cannot_take_the_address_of_another_agents_peer() -> None:
         await agent.gather_candidates()
         await agent.gathering_complete()
         agent.start(False, *hostile.get_local_user_credentials())
-        agent.add_remote_candidate(Candidate("1", 1, "udp", 2130706431, *target, CandidateType.HOST))
+        agent.add_remote_candidate(Candidate("1", 1, "udp", 2130706431, target[0], target[1], CandidateType.HOST))
         ufrag, pwd = agent.get_local_user_credentials()
         for number in range(50):
             request = stun.binding_request(
@@ -467,8 +467,10 @@ def test_a_port_of_the_systems_choice_is_free_on_all_addresses(kind: type[UDPMux
         with pytest.raises(OSError, match="in use") as raised:
             await kind.listen(port=5000, net=host)
         assert raised.value.errno == errno.EADDRINUSE
-        for one in (*taken, *listening):
-            one.close()
+        for socket in taken:
+            socket.close()
+        for listener in listening:
+            listener.close()
 
     run(main())
 

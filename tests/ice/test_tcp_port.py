@@ -69,7 +69,7 @@ class Scene:
         listener = self.network.host("here", HERE[0], "2001:db8::1").listen(*HERE)
         shared = Shared.of_running_loop()
         self.lobby = Lobby(shared, most, most_of_network)
-        self.port = TCPPort(listener, self.lobby, shared)
+        self.port = TCPPort(listener, shared, self.lobby)
         self.clients: list[Client] = []
 
     def host(self, number: int) -> VirtualHost:
@@ -255,7 +255,7 @@ def test_an_ipv6_network_counts_as_one() -> None:
     async def main() -> None:
         scene = Scene()
         listener = scene.network.hosts["here"].listen("2001:db8::1", 4000)
-        port = TCPPort(listener, scene.lobby, Shared.of_running_loop())
+        port = TCPPort(listener, Shared.of_running_loop(), scene.lobby)
         hosts = [scene.network.host(f"six {n}", f"2001:db8:1::{n:x}") for n in range(1, 101)]
         streams = [await host.connect_tcp(("2001:db8::1", 4000)) for host in hosts]
         await asyncio.sleep(0.1)
@@ -330,3 +330,19 @@ def test_closing_the_port_tells_those_who_use_it_and_closing_an_endpoint_only_it
         assert (a.lost, b.lost, b.paths_lost) == ([], ["maintenance"], [])
 
     on(test)
+
+
+def test_a_port_of_its_own_closes_with_its_endpoint() -> None:
+    async def main() -> None:
+        network = VirtualNetwork()
+        host = network.host("here", HERE[0])
+        port = TCPPort(host.listen(*HERE), Shared.of_running_loop())
+        user = User(port, "aaaa")
+        client = Client(await network.host("there", "192.0.2.2").connect_tcp(HERE))
+        user.endpoint.close()
+        await asyncio.sleep(1)
+        assert client.is_lost
+        assert (host._listeners, user.lost) == ({}, [])
+        client.stream.close()
+
+    run(main())

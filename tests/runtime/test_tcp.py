@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import cast
 
 import pytest
@@ -172,5 +173,23 @@ def test_a_listener_without_an_acceptor_turns_connections_away() -> None:
         await collector.until(lost=True)
         near.close()
         listener.close()
+
+    run_real(main())
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="ports cannot be shared here")
+def test_who_listens_may_dial_from_the_same_port() -> None:
+    async def main() -> None:
+        here = await listen_tcp("127.0.0.1", shares_port=True)
+        there = await listen_tcp("127.0.0.1")
+        accepted: asyncio.Queue[Stream] = asyncio.Queue()
+        there.set_acceptor(accepted.put_nowait)
+        near = await connect_tcp(there.local_address, local_host="127.0.0.1", local_port=here.local_address[1])
+        far = await accepted.get()
+        assert far.remote_address == near.local_address == here.local_address
+        far.close()
+        near.close()
+        here.close()
+        there.close()
 
     run_real(main())

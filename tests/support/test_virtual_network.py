@@ -377,3 +377,26 @@ def test_a_listener_takes_connections_and_needs_an_acceptor() -> None:
             one.close()
 
     run(main())
+
+
+def test_two_who_dial_each_other_at_once_have_one_connection() -> None:
+    network = VirtualNetwork(delay=0.01)
+    alice, bob = network.host("alice", "192.0.2.1"), network.host("bob", "192.0.2.2")
+
+    async def main() -> None:
+        streams = await asyncio.gather(
+            alice.connect_tcp(("192.0.2.2", 2000), local_host="192.0.2.1", local_port=1000),
+            bob.connect_tcp(("192.0.2.1", 1000), local_host="192.0.2.2", local_port=2000),
+        )
+        assert streams[0].peer is streams[1]
+        received: list[bytes] = []
+        streams[1].set_receiver(received.append, lambda error: None)
+        streams[0].write(b"hello")
+        await asyncio.sleep(1)
+        assert received == [b"hello"]
+        for stream in streams:
+            stream.close()
+        with pytest.raises(ConnectionRefusedError):
+            await alice.connect_tcp(("192.0.2.2", 2000), local_host="192.0.2.1", local_port=1000)
+
+    run(main())

@@ -155,6 +155,7 @@ class VirtualHost:
         self._watches: list[VirtualWatch] = []
         self._is_change_due = False
         self._listeners: dict[Address, VirtualListener] = {}
+        self._dialling: dict[tuple[Address, Address], asyncio.Future[VirtualStream]] = {}
         self._streams: set[VirtualStream] = set()
         self._next_port = _EPHEMERAL_PORTS.start
         self.add_interface("lo", "127.0.0.1", "::1", segment=loopback)
@@ -197,8 +198,6 @@ class VirtualHost:
     async def connect_tcp(
         self, address: Address, *, local_host: str | None = None, local_port: int = 0
     ) -> VirtualStream:
-        from .virtual_network import Route
-
         remote, address = address, (without_zone(address[0]), address[1])
         source_host = without_zone(local_host or self.default_address(address[0]))
         if local_host is not None and self.segment_of(source_host) is None:
@@ -206,7 +205,24 @@ class VirtualHost:
         source = (source_host, local_port or self._free_port(source_host))
         if any((one.local_address, one.remote_address) == (source, remote) for one in self._streams):
             raise OSError(errno.EADDRINUSE, f"there is a connection from {source} to {address}")
-        segment = self.segment_of(source_host)
+        # Whom we dial may dial us from there at the same time: then both have the same connection.
+        met: asyncio.Future[VirtualStream] = asyncio.get_running_loop().create_future()
+        self._dialling[source, address] = met
+        stream = None
+        try:
+            stream = await self._connect(source, address, remote, met)
+            return stream
+        finally:
+            del self._dialling[source, address]
+            if stream is None and met.done():
+                met.result().close()
+
+    async def _connect(
+        self, source: Address, address: Address, remote: Address, met: asyncio.Future[VirtualStream]
+    ) -> VirtualStream:
+        from .virtual_network import Route
+
+        segment = self.segment_of(source[0])
         network, loop = self.network, asyncio.get_running_loop()
         route = None if segment is None else network.leave("tcp", Route(segment, source, address), loop.time())
         if route is None:
@@ -220,6 +236,8 @@ class VirtualHost:
         else:
             raise TimeoutError(errno.ETIMEDOUT, f"{address} does not answer")
         await asyncio.sleep(link.conditions.delay)
+        if met.done():
+            return met.result()
         found = network.arrive("tcp", route, loop.time())
         if found is None:
             await asyncio.sleep(_TCP_CONNECT_TIMEOUT)
@@ -227,10 +245,11 @@ class VirtualHost:
         host, route = found
         back = network.link(host, self)
         listener = host.listener_for(route.destination)
-        if listener is None:
+        theirs = host._dialling.get((route.destination, route.source))
+        if listener is None and theirs is None:
             await asyncio.sleep(back.conditions.delay)
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens at {address}")
-        near = VirtualStream(self, self.scoped(source, source_host), remote, link)
+        near = VirtualStream(self, self.scoped(source, source[0]), remote, link)
         far = VirtualStream(
             host,
             host.scoped(route.destination, route.destination[0]),
@@ -238,8 +257,11 @@ class VirtualHost:
             back,
         )
         near.peer, far.peer = far, near
-        with network.shared.step:
-            listener.accept(far)
+        if theirs is not None:
+            theirs.set_result(far)
+        elif listener is not None:
+            with network.shared.step:
+                listener.accept(far)
         try:
             await asyncio.sleep(back.conditions.delay)
         except asyncio.CancelledError:
@@ -247,7 +269,7 @@ class VirtualHost:
             raise
         return near
 
-    async def listen_tcp(self, host: str, port: int = 0) -> VirtualListener:
+    async def listen_tcp(self, host: str, port: int = 0, *, shares_port: bool = False) -> VirtualListener:
         return self.listen(host, port)
 
     # What tests use

@@ -12,7 +12,8 @@ from ..runtime.shared import Shared
 from ..states import CandidateType, NetworkType, TCPType
 from .addresses import LocalAddress
 from .gather_plan import Base, CandidateMaker, GatherPlan, Host
-from .tcp import DISCARD_PORT, TCPEndpoint
+from .tcp import DISCARD_PORT, Dial, TCPEndpoint
+from .tcp_port import TCPPort
 from .udp_port import UDPPort
 
 logger = logging.getLogger(__name__)
@@ -75,20 +76,37 @@ class HostGathering:
             self._maker.add_mapped(base)
 
     async def _gather_tcp(self, address: LocalAddress) -> None:
-        """An active candidate, which has no port and opens its connections later, and a passive one of the mux's."""
+        """An active candidate, which has no port and opens its connections later, and one that takes connections.
+
+        That is the mux's passive one. Who has no mux offers simultaneous open, by which two such agents meet.
+        """
         host, plan = address.host, self._plan
-
-        async def dial(remote: Address) -> Stream:
-            return await self._network.connect_tcp(remote, local_host=host)
-
         if plan.active_tcp:
-            endpoint = TCPEndpoint((host, DISCARD_PORT), self._shared, dial)
-            base = self._host.add_base(endpoint, address)
-            self._maker.add(CandidateType.HOST, endpoint.local_address, base, tcp_type=TCPType.ACTIVE)
-        port = None if plan.tcp_mux is None else await plan.tcp_mux.port_on(host)
-        if port is not None and not port.has(plan.ufrag):
-            base = self._host.add_base(port.open_endpoint(plan.ufrag), address)
-            self._maker.add(CandidateType.HOST, port.local_address, base, tcp_type=TCPType.PASSIVE)
+            self._add_tcp(
+                TCPType.ACTIVE, TCPEndpoint((host, DISCARD_PORT), self._shared, self._dial_from(host)), address
+            )
+        if plan.tcp_mux is not None:
+            port = await plan.tcp_mux.port_on(host)
+            if port is not None and not port.has(plan.ufrag):
+                self._add_tcp(TCPType.PASSIVE, port.open_endpoint(plan.ufrag), address)
+        elif plan.active_tcp:
+            try:
+                port = TCPPort(await self._network.listen_tcp(host, shares_port=True), self._shared)
+            except OSError as error:
+                logger.debug("no simultaneous open on %s: %s", host, error)
+                return
+            endpoint = port.open_endpoint(plan.ufrag, self._dial_from(host, port.local_address[1]))
+            self._add_tcp(TCPType.SIMULTANEOUS_OPEN, endpoint, address)
+
+    def _add_tcp(self, tcp_type: TCPType, endpoint: TCPEndpoint, address: LocalAddress) -> None:
+        base = self._host.add_base(endpoint, address)
+        self._maker.add(CandidateType.HOST, endpoint.local_address, base, tcp_type=tcp_type)
+
+    def _dial_from(self, host: str, port: int = 0) -> Dial:
+        async def dial(remote: Address) -> Stream:
+            return await self._network.connect_tcp(remote, local_host=host, local_port=port)
+
+        return dial
 
     async def _port_on(self, host: str) -> UDPPort | None:
         if self._plan.udp_mux is not None:

@@ -317,4 +317,4 @@ class TCPMux(Mux[TCPPort]):
         self._lobby.close()
 
     async def _open(self, host: str, port: int) -> TCPPort:
-        return TCPPort(await self._network.listen_tcp(host, port), self._lobby, self._shared)
+        return TCPPort(await self._network.listen_tcp(host, port), self._shared, self._lobby)

@@ -26,9 +26,11 @@ logger = logging.getLogger(__name__)
 DISCARD_PORT = 9
 
 # A check list has a hundred pairs at most, and each connection costs a descriptor on both sides.
-_MAX_CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 # A SYN is sent again after 1, 3 and 7 seconds: who does not answer the third is not there.
 _CONNECT_TIMEOUT = 10.0
+# How soon a simultaneous open is tried again that came before the peer's.
+_REFUSED_INTERVAL = 0.25
 # Checks are not repeated over TCP, so a few is all that can wait for a connection.
 _MAX_WAITING = 8
 # A check with all that anybody puts into one has a third of it.
@@ -131,12 +133,18 @@ class TCPEndpoint:
     section 11.1), and one that cannot be opened, or not by us, is a path lost.
     """
 
-    def __init__(self, local_address: Address, shared: Shared, dial: Dial | None = None) -> None:
-        """``dial`` opens connections from the local address; without it, they only come in."""
+    def __init__(
+        self, local_address: Address, shared: Shared, dial: Dial | None = None, *, is_simultaneous: bool = False
+    ) -> None:
+        """``dial`` opens connections from the local address; without it, they only come in.
+
+        ``is_simultaneous`` is for peers that open theirs at the same time: who is refused tries again.
+        """
         self._local_address = local_address
         self._zone = local_address[0].partition("%")[2]
         self._shared = shared
         self._dial = dial
+        self._is_simultaneous = is_simultaneous
         self._receiver: Receiver | None = None
         self._connections: dict[Address, TCPConnection] = {}
         self._waiting: dict[Address, list[bytes]] = {}
@@ -187,11 +195,13 @@ class TCPEndpoint:
         before = self._connections.get(connection.remote_address)
         if before is not None:
             self._forget(before)
-        elif len(self._connections) >= _MAX_CONNECTIONS:
+        elif len(self._connections) >= MAX_CONNECTIONS:
             least = min(self.connections, key=lambda one: (one.is_proved, one.last_heard))
             self._give_up(least, "other connections take its place")
         self._connections[connection.remote_address] = connection
         connection.start(self.receive, self._connection_lost)
+        for datagram in self._waiting.pop(connection.remote_address, ()):
+            connection.send(Train.of(datagram))
         if self._sweeper is None:
             self._sweeper = self._shared.loop.call_later(_SWEEP_INTERVAL, self._sweep)
 
@@ -226,8 +236,8 @@ class TCPEndpoint:
                 self._dropped += 1
         elif address[1] in BAD_PORTS:
             self._refuse(address, f"port {address[1]} is another protocol's")
-        elif len(self._connections) + len(self._waiting) >= _MAX_CONNECTIONS:
-            self._refuse(address, f"{_MAX_CONNECTIONS} connections are open, or being opened")
+        elif len(self._connections) + len(self._waiting) >= MAX_CONNECTIONS:
+            self._refuse(address, f"{MAX_CONNECTIONS} connections are open, or being opened")
         else:
             self._waiting[address] = [bytes(train.data)]
             task = self._shared.loop.create_task(self._connect(address), name=f"ICE: connect to {address}")
@@ -240,26 +250,32 @@ class TCPEndpoint:
         self._shared.step.post(lambda: self.on_path_lost(address, reason))
 
     async def _connect(self, address: Address) -> None:
-        assert self._dial is not None
         host, port = address
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
-                stream = await self._dial((f"{host}%{self._zone}" if self._zone else host, port))
+                stream = await self._open((f"{host}%{self._zone}" if self._zone else host, port))
         except OSError as error:
             with self._shared.step:
-                self._waiting.pop(address, None)
-                if address not in self._connections:
+                # Unless the peer has opened one meanwhile, which has taken what waited.
+                if self._waiting.pop(address, None) is not None:
                     self.on_path_lost(address, f"no TCP connection to {host} port {port}: {why(error)}")
             return
         with self._shared.step:
             connection = TCPConnection(stream, self._shared)
-            waiting = self._waiting.pop(address, [])
-            if address in self._connections:
-                connection.close()  # simultaneous open, and the peer's came first
-            else:
+            if address in self._waiting:
                 self.adopt(connection)
-            for datagram in waiting:
-                self._connections[address].send(Train.of(datagram))
+            else:
+                connection.close()
+
+    async def _open(self, address: Address) -> Stream:
+        assert self._dial is not None
+        while True:
+            try:
+                return await self._dial(address)
+            except ConnectionRefusedError:
+                if not self._is_simultaneous:
+                    raise
+                await asyncio.sleep(_REFUSED_INTERVAL)
 
     # What connections tell
 

@@ -12,7 +12,7 @@ from ..runtime.network import Address, Listener, Stream
 from ..runtime.shared import Shared
 from ..train import Train
 from .stun import peek_transaction
-from .tcp import TCPConnection, TCPEndpoint
+from .tcp import MAX_CONNECTIONS, Dial, TCPConnection, TCPEndpoint
 
 # How long a new connection may take to say whom it is for. An agent does so at once, and three losses in a row take
 # seven seconds to be made good. Who says nothing must not hold descriptors for longer.
@@ -43,11 +43,15 @@ class Lobby:
         self._of_network = Counter[str]()
         self._new: dict[TCPConnection, _Newcomer] = {}
         self._new_of_network: dict[str, dict[TCPConnection, None]] = {}
+        self._inside: dict[TCPConnection, str] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.count = 0
-        """Connections that are open."""
         self.refused = 0
         """Connections that were closed because there were too many, or because they named nobody in time."""
+
+    @property
+    def count(self) -> int:
+        """How many connections are open."""
+        return len(self._inside)
 
     def enter(self, stream: Stream, find: Callable[[str], TCPEndpoint | None]) -> None:
         """A connection has come in; ``find`` is asked for the endpoint of the user fragment that it names."""
@@ -62,7 +66,7 @@ class Lobby:
             self.refused += 1
             connection.close()
             return
-        self.count += 1
+        self._inside[connection] = network
         self._of_network[network] += 1
         deadline = self._shared.loop.time() + _FIRST_CHECK_TIMEOUT
         self._new[connection] = _Newcomer(network, find, deadline)
@@ -72,12 +76,12 @@ class Lobby:
             self._timer = self._shared.loop.call_at(deadline, self._on_timer)
 
     def leave(self, connection: TCPConnection) -> None:
-        """A connection that had named somebody is over."""
-        network = _network_of(connection.remote_address[0])
-        self.count -= 1
-        self._of_network[network] -= 1
-        if not self._of_network[network]:
-            del self._of_network[network]
+        """A connection is over. One that has not come in here, but was opened from here, is none of those counted."""
+        network = self._inside.pop(connection, None)
+        if network is not None:
+            self._of_network[network] -= 1
+            if not self._of_network[network]:
+                del self._of_network[network]
 
     def close(self) -> None:
         """Turn away all who wait."""
@@ -130,13 +134,15 @@ def _network_of(host: str) -> str:
 class TCPPort:
     """A listener and the endpoints that share it."""
 
-    def __init__(self, listener: Listener, lobby: Lobby, shared: Shared) -> None:
+    def __init__(self, listener: Listener, shared: Shared, lobby: Lobby | None = None) -> None:
+        """``lobby`` is that of all ports of a mux. A port without one has its own, and its last endpoint closes it."""
         self._listener = listener
-        self._lobby = lobby
         self._shared = shared
+        self._has_own_lobby = lobby is None
+        self._lobby = lobby or Lobby(shared, MAX_CONNECTIONS, MAX_CONNECTIONS)
         self._endpoints: dict[str, TCPEndpoint] = {}
         self._is_closed = False
-        listener.set_acceptor(lambda stream: lobby.enter(stream, self._endpoints.get))
+        listener.set_acceptor(lambda stream: self._lobby.enter(stream, self._endpoints.get))
 
     @property
     def local_address(self) -> Address:
@@ -145,11 +151,15 @@ class TCPPort:
     def has(self, ufrag: str) -> bool:
         return ufrag in self._endpoints
 
-    def open_endpoint(self, ufrag: str) -> TCPEndpoint:
-        """What takes the connections that name a user fragment, which nobody else has."""
-        endpoint = self._endpoints[ufrag] = TCPEndpoint(self.local_address, self._shared)
+    def open_endpoint(self, ufrag: str, dial: Dial | None = None) -> TCPEndpoint:
+        """What takes the connections that name a user fragment, which nobody else has.
+
+        With ``dial`` it opens connections from the port as well (simultaneous open).
+        """
+        endpoint = TCPEndpoint(self.local_address, self._shared, dial, is_simultaneous=dial is not None)
         endpoint.on_connection_closed = self._lobby.leave
-        endpoint.on_closed = lambda: self._endpoints.pop(ufrag, None)
+        endpoint.on_closed = lambda: self._leave(ufrag)
+        self._endpoints[ufrag] = endpoint
         return endpoint
 
     def close(self, reason: str) -> None:
@@ -159,3 +169,10 @@ class TCPPort:
             self._listener.close()
             for endpoint in list(self._endpoints.values()):
                 endpoint.lose(reason)
+            if self._has_own_lobby:
+                self._lobby.close()
+
+    def _leave(self, ufrag: str) -> None:
+        del self._endpoints[ufrag]
+        if not self._endpoints and self._has_own_lobby:
+            self.close("nobody uses it")

@@ -122,5 +122,8 @@ class Network(Protocol):
     async def connect_tcp(self, address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
         """A TCP connection, from a local address where one is given. OSError when it cannot be made."""
 
-    async def listen_tcp(self, host: str, port: int = 0) -> Listener:
-        """Listen on a numeric address. OSError when the system refuses."""
+    async def listen_tcp(self, host: str, port: int = 0, *, shares_port: bool = False) -> Listener:
+        """Listen on a numeric address. OSError when the system refuses.
+
+        ``shares_port`` lets connections be made from the same port too, as simultaneous open wants it.
+        """

@@ -42,8 +42,8 @@ class SystemNetwork:
     async def connect_tcp(self, address: Address, *, local_host: str | None = None, local_port: int = 0) -> Stream:
         return await tcp.connect_tcp(address, local_host=local_host, local_port=local_port)
 
-    async def listen_tcp(self, host: str, port: int = 0) -> Listener:
-        return await tcp.listen_tcp(host, port)
+    async def listen_tcp(self, host: str, port: int = 0, *, shares_port: bool = False) -> Listener:
+        return await tcp.listen_tcp(host, port, shares_port=shares_port)
 
 
 async def _look_up(host: str, port: int) -> list[Address]:

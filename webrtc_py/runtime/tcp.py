@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any, cast
@@ -124,12 +125,19 @@ class TCPListener:
             self._acceptor(stream)
 
 
-async def listen_tcp(host: str, port: int = 0) -> Listener:
-    """Listen on a numeric address (port 0: the system's choice). OSError when the system refuses."""
+async def listen_tcp(host: str, port: int = 0, *, shares_port: bool = False) -> Listener:
+    """Listen on a numeric address (port 0: the system's choice). OSError when the system refuses.
+
+    ``shares_port`` lets :func:`connect_tcp` be used from the same port; OSError where the system cannot do that.
+    """
     sock = _open(host)
     try:
         # Connections of an earlier listener may not be quite over.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shares_port:
+            if not hasattr(socket, "SO_REUSEPORT"):
+                raise OSError(errno.EOPNOTSUPP, "ports cannot be shared on this system")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if ":" in host:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(_to_system((host, port)))
@@ -148,6 +156,8 @@ async def connect_tcp(address: Address, *, local_host: str | None = None, local_
             if local_port:
                 # A listener may have the port, and earlier connections from it may not be quite over.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if hasattr(socket, "SO_REUSEPORT"):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             any_host = "::" if ":" in address[0] else "0.0.0.0"
             sock.bind(_to_system((local_host or any_host, local_port)))
         await shared.loop.sock_connect(sock, _to_system(address))
