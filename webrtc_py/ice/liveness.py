@@ -38,19 +38,22 @@ def liveness(pair: CandidatePair, timings: AgentTimings, now: float) -> Liveness
     failed_at = min(silent_at, refused_at)
     if now >= silent_at:
         return Liveness(ICETransportState.FAILED, f"nothing was heard for {timings.patience:g} s", math.inf)
-    refusal = "not answered a check" if pair.requests_sent else "made no check"
-    unanswered = f"the peer has {refusal} for {CONSENT_TIMEOUT:g} s, so consent has expired"
     if now >= refused_at:
-        return Liveness(ICETransportState.FAILED, unanswered, math.inf)
+        return Liveness(ICETransportState.FAILED, _unanswered(pair), math.inf)
     if not pair.succeeded:
         return Liveness(ICETransportState.DISCONNECTED, pair.failure, failed_at)
     if now >= pair.consent_expires:
-        return Liveness(ICETransportState.DISCONNECTED, unanswered, failed_at)
+        return Liveness(ICETransportState.DISCONNECTED, _unanswered(pair), failed_at)
     disconnected_at = heard + timings.disconnected_timeout if timings.disconnected_timeout else math.inf
     if now >= disconnected_at:
         reason = f"nothing was heard for {timings.disconnected_timeout:g} s"
         return Liveness(ICETransportState.DISCONNECTED, reason, min(failed_at, pair.consent_expires))
     return Liveness(ICETransportState.CONNECTED, "", min(disconnected_at, failed_at, pair.consent_expires))
+
+
+def _unanswered(pair: CandidatePair) -> str:
+    refusal = "not answered a check" if pair.requests_sent else "made no check"
+    return f"the peer has {refusal} for {CONSENT_TIMEOUT:g} s, so consent has expired"
 
 
 def in_doubt_from(pair: CandidatePair, since: float | None = None) -> float:
