@@ -8,11 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from webrtc_py.ice import stun
-from webrtc_py.ice.candidate import Candidate, candidate_priority, local_preference, unmarshal_candidate, without_zone
+from webrtc_py.ice.candidate import (
+    TCP_PRIORITY_OFFSET,
+    Candidate,
+    candidate_priority,
+    local_preference,
+    tcp_local_preference,
+    unmarshal_candidate,
+    without_zone,
+)
 from webrtc_py.ice.core import Core
 from webrtc_py.ice.events import Happening, RoleChanged, SelectedPairChanged, StateChanged
 from webrtc_py.ice.options import AgentTimings
-from webrtc_py.states import CandidateType, ICETransportState
+from webrtc_py.states import CandidateType, ICETransportState, TCPType
 
 Address = tuple[str, int]
 
@@ -36,6 +44,15 @@ def srflx(address: str, port: int, base: Address, index: int = 0) -> Candidate:
 def relay(address: str, port: int = 6000, index: int = 0) -> Candidate:
     priority = candidate_priority(CandidateType.RELAY, local_preference(index, relay_protocol="udp"))
     return Candidate(f"r{index}", 1, "udp", priority, address, port, CandidateType.RELAY, "203.0.113.9", 9)
+
+
+def tcp(tcp_type: TCPType, address: str, port: int = 7000, index: int = 0) -> Candidate:
+    kind = CandidateType.HOST
+    priority = candidate_priority(
+        kind, tcp_local_preference(kind, tcp_type, index), type_preference_offset=TCP_PRIORITY_OFFSET
+    )
+    port = 9 if tcp_type is TCPType.ACTIVE else port
+    return Candidate(f"t{index}", 1, "tcp", priority, address, port, kind, tcp_type=tcp_type)
 
 
 @dataclass
@@ -105,6 +122,8 @@ class Peer:
             **options,  # type: ignore[arg-type]
         )
         self.bases: dict[int, Address] = {}
+        self.dialled: dict[tuple[int, Address], Address] = {}
+        """The local ends of the connections that an active base has made, by base and destination."""
         self.nat: Nat | None = None
         self.happened: list[tuple[float, Happening]] = []
 
@@ -134,6 +153,9 @@ class Peer:
         now = self.wire.now
         for outgoing in self.core.datagrams_to_send(now):
             source = self.bases.get(outgoing.base_id)
+            if source is not None and source[1] == 9:
+                number = 50000 + len(self.wire.log)
+                source = self.dialled.setdefault((outgoing.base_id, outgoing.destination), (source[0], number))
             if source is not None:
                 self.wire.send(self, source, outgoing.destination, outgoing.data)
         self.happened += [(now, event) for event in self.core.events()]
@@ -166,6 +188,8 @@ class Wire:
     def __init__(self, seed: int = 0, *, delay: float = 0.001, loss: float = 0.0) -> None:
         self.now = 100.0
         self.delay = delay
+        self.detour: Callable[[Packet], float] = lambda packet: 0.0
+        """How much longer a packet takes."""
         self.loss = loss
         self.log: list[Packet] = []
         """All that was sent, lost or not."""
@@ -188,7 +212,7 @@ class Wire:
         if self.blocked(packet) or self._random.random() < self.loss:
             return
         self._sequence += 1
-        heapq.heappush(self._queue, (self.now + self.delay, self._sequence, packet))
+        heapq.heappush(self._queue, (self.now + self.delay + self.detour(packet), self._sequence, packet))
 
     def flush(self) -> None:
         for peer in self.peers:
@@ -201,7 +225,8 @@ class Wire:
                 continue
             if peer.nat is not None and packet.destination[0] == peer.nat.public:
                 destination = peer.nat.back(packet.source, packet.destination[1])
-            for base_id, address in peer.bases.items():
+            ends = [*peer.bases.items(), *((base_id, end) for (base_id, _), end in peer.dialled.items())]
+            for base_id, address in ends:
                 if address == destination:
                     peer.core.receive(packet.data, base_id, packet.source, self.now)
                     peer.flush()
@@ -234,11 +259,13 @@ def connected(*peers: Peer) -> bool:
     return all(peer.core.state in good for peer in peers)
 
 
-def two_peers(wire: Wire | None = None, timings: AgentTimings | None = None) -> tuple[Wire, Peer, Peer]:
+def two_peers(
+    wire: Wire | None = None, timings: AgentTimings | None = None, **options: object
+) -> tuple[Wire, Peer, Peer]:
     """Alice and Bob, each with one host candidate, not yet introduced."""
     wire = wire or Wire()
-    alice = wire.peer("alice", ALICE, 2, timings=timings)
-    bob = wire.peer("bob", BOB, 1, timings=timings)
+    alice = wire.peer("alice", ALICE, 2, timings=timings, **options)
+    bob = wire.peer("bob", BOB, 1, timings=timings, **options)
     alice.add(host("192.0.2.1"))
     bob.add(host("192.0.2.2"))
     return wire, alice, bob

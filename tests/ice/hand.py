@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tests.ice.core_pair import ALICE, BOB, host
 from webrtc_py.ice import stun
+from webrtc_py.ice.candidate import Candidate
 from webrtc_py.ice.core import Core
 from webrtc_py.ice.options import AgentTimings
 from webrtc_py.ice.pair import CandidatePair
@@ -17,14 +20,24 @@ THERE = ("192.0.2.2", 5000)
 class Hand:
     """Plays the peer of one core by hand: what the core is sent, and what it sends."""
 
-    def __init__(self, *, controlling: bool, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        controlling: bool,
+        local: Candidate | None = None,
+        core: Mapping[str, Any] = MappingProxyType({}),
+        **options: Any,
+    ) -> None:
+        """``core`` are its own options, the others are those of its times."""
         self.now = 100.0
+        timings = AgentTimings(**options) if options else None
         self.core = Core(
-            tie_breaker=5, local_ufrag=ALICE[0], local_pwd=ALICE[1], seed=b"alice" * 4, timings=AgentTimings(**options)
+            tie_breaker=5, local_ufrag=ALICE[0], local_pwd=ALICE[1], seed=b"alice" * 4, timings=timings, **core
         )
-        self.core.add_local_candidate(host(*HERE), 0, self.now)
+        self.core.add_local_candidate(local or host(*HERE), 0, self.now)
         self.core.set_remote_credentials(*BOB, self.now)
         self.core.start(controlling, self.now)
+        self._asked = 0
 
     def requests(self) -> list[tuple[tuple[str, int], stun.Message]]:
         """What the core asks, since the last call."""
@@ -36,9 +49,17 @@ class Hand:
         data = stun.binding_success(message.transaction_id, mapped_address=HERE, key=BOB[1].encode())
         self.core.receive(data, 0, where, self.now)
 
-    def ask(self, source: tuple[str, int] = THERE, *, use_candidate: bool = False, **more: Any) -> None:
+    def ask(
+        self,
+        source: tuple[str, int] = THERE,
+        *,
+        use_candidate: bool = False,
+        transaction_id: bytes | None = None,
+        **more: Any,
+    ) -> None:
+        self._asked += 1
         data = stun.binding_request(
-            bytes(12),
+            transaction_id or self._asked.to_bytes(12, "big"),
             username=f"{ALICE[0]}:{BOB[0]}",
             key=ALICE[1].encode(),
             use_candidate=use_candidate,

@@ -236,7 +236,7 @@ def test_a_repeated_request_gets_the_same_answer() -> None:
     hand = Hand(controlling=False)
     answers = []
     for _ in range(3):
-        hand.ask()
+        hand.ask(transaction_id=b"the same one")
         answers += [
             o.data
             for o in hand.core.datagrams_to_send(hand.now)
@@ -245,6 +245,7 @@ def test_a_repeated_request_gets_the_same_answer() -> None:
         hand.now += 0.01
     assert len(answers) == 3
     assert len(set(answers)) == 1
+    assert (hand.pair().requests_received, hand.pair().retransmissions_received) == (3, 2)
 
 
 # A hostile peer, who knows the passwords

@@ -213,6 +213,8 @@ class Core:
         pair = self._session.checklist.paths.get((base_id, address))
         if pair is not None:
             self._search.lost(pair, reason)
+            if pair is self.selected:
+                self._upkeep.ask_soon(pair, now)
             self._settle(now)
 
     def renominate(self, local: Candidate, remote: Candidate, now: float) -> None:

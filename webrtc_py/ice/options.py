@@ -31,7 +31,7 @@ class AgentTimings:
     ``check_interval``: Ta, between new ordinary checks (RFC 8445 section 14.2).
     ``max_binding_requests``: how often a check is sent before it has failed (Rc, RFC 8489 section 6.2.1).
     ``*_acceptance_min_wait``: how long the controlling agent leaves better types their chance before it nominates
-    a pair with a candidate of this type.
+    a pair with a candidate of this type; over TCP it is at least the time of server-reflexive ones.
     """
 
     disconnected_timeout: float = 5.0

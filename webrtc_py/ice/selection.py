@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from ..states import CandidatePairState
+from ..states import CandidatePairState, CandidateType
 from .checklist import CheckList, best
 from .options import AgentTimings
 from .pair import CandidatePair
@@ -58,7 +58,11 @@ class Nomination:
             return began
         wait = self._timings.acceptance_min_wait
         # What the path needs of ours is the base: that a NAT maps its port makes it no detour.
-        return began + max(wait(pair.base.type), wait(pair.remote.type))
+        types = [pair.base.type, pair.remote.type]
+        if pair.is_stream:
+            # UDP is better (RFC 6544 section 4.2), and may need a server's word before it works.
+            types.append(CandidateType.SRFLX)
+        return began + max(map(wait, types))
 
 
 class PeersNominations:
