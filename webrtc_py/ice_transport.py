@@ -7,7 +7,7 @@ from types import TracebackType
 
 from .errors import InvalidStateError
 from .ice.candidate import Candidate
-from .ice.data_path import DataReceiver
+from .ice.data_path import DataReceiver, Traffic
 from .ice.listener import AgentListener
 from .ice.pair import CandidatePair
 from .ice.stats import CandidatePairStats
@@ -172,6 +172,11 @@ class ICETransport(AgentListener):
 
     def get_candidate_pairs_stats(self) -> list[CandidatePairStats]:
         return self._agent.get_candidate_pairs_stats()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the layers above have sent and received, by all paths since the beginning."""
+        return self._agent.traffic
 
     # The data path
 

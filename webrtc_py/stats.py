@@ -207,10 +207,10 @@ def _transport(transport: BundleTransport, pairs: Iterable[PairFigures], now: fl
     return TransportStats(
         id=_TRANSPORT_ID,
         timestamp=now,
-        packets_sent=sum(pair.packets_sent for pair in pairs),
-        packets_received=sum(pair.packets_received for pair in pairs),
-        bytes_sent=sum(pair.bytes_sent for pair in pairs),
-        bytes_received=sum(pair.bytes_received for pair in pairs),
+        packets_sent=ice.traffic.packets_sent,
+        packets_received=ice.traffic.packets_received,
+        bytes_sent=ice.traffic.bytes_sent,
+        bytes_received=ice.traffic.bytes_received,
         ice_role=ice.role,
         ice_local_username_fragment=transport.gatherer.get_local_parameters().username_fragment,
         ice_state=ice.state,
@@ -239,29 +239,32 @@ def _data_channel(channel: DataChannel, now: float) -> DataChannelStats:
     )
 
 
-def _candidate_id(side: str, candidate: Candidate) -> str:
-    """Says nothing of the address, and stays the same."""
-    return f"{side}-{candidate.foundation}-{candidate.transport}-{candidate.priority}-{candidate.port}"
+def _candidate_id(side: str, candidate: Candidate, generation: str) -> str:
+    """Says nothing of the address, and stays the same. ``generation`` is our user fragment: restarts find them anew."""
+    path = f"{candidate.foundation}-{candidate.transport}-{candidate.priority}-{candidate.port}"
+    return f"{side}-{generation}-{path}"
 
 
 def _pair_id(pair: PairFigures) -> str:
-    return f"candidate-pair-{pair.id}"
+    return f"candidate-pair-{pair.generation}-{pair.id}"
 
 
 def _add_candidates(report: StatsReport, transport: BundleTransport, pairs: Iterable[PairFigures], now: float) -> None:
     """All that were told, and those that checks brought to light."""
-    local = [found.to_candidate() for found in transport.gatherer.get_local_candidates()]
-    remote = [found.to_candidate() for found in transport.ice.get_remote_candidates()]
-    for candidate in [*local, *(pair.local for pair in pairs)]:
-        report.add(_candidate("local", candidate, now))
-    for candidate in [*remote, *(pair.remote for pair in pairs)]:
-        report.add(_candidate("remote", candidate, now))
+    newest = transport.gatherer.get_local_parameters().username_fragment
+    for local in transport.gatherer.get_local_candidates():
+        report.add(_candidate("local", local.to_candidate(), newest, now))
+    for remote in transport.ice.get_remote_candidates():
+        report.add(_candidate("remote", remote.to_candidate(), newest, now))
+    for pair in pairs:
+        report.add(_candidate("local", pair.local, pair.generation, now))
+        report.add(_candidate("remote", pair.remote, pair.generation, now))
 
 
-def _candidate(side: str, candidate: Candidate, now: float) -> ICECandidateStats:
+def _candidate(side: str, candidate: Candidate, generation: str, now: float) -> ICECandidateStats:
     hidden = side == "remote" and candidate.type is CandidateType.PRFLX
     return ICECandidateStats(
-        id=_candidate_id(side, candidate),
+        id=_candidate_id(side, candidate, generation),
         timestamp=now,
         type=f"{side}-candidate",
         transport_id=_TRANSPORT_ID,
@@ -284,8 +287,8 @@ def _candidate_pair(pair: PairFigures, now: float) -> CandidatePairStats:
         id=_pair_id(pair),
         timestamp=now,
         transport_id=_TRANSPORT_ID,
-        local_candidate_id=_candidate_id("local", pair.local),
-        remote_candidate_id=_candidate_id("remote", pair.remote),
+        local_candidate_id=_candidate_id("local", pair.local, pair.generation),
+        remote_candidate_id=_candidate_id("remote", pair.remote, pair.generation),
         state=pair.state,
         nominated=pair.nominated,
         packets_sent=pair.packets_sent,

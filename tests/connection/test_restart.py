@@ -14,9 +14,11 @@ from tests.support.perfect import Negotiator, Wire
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py import (
+    CandidatePairStats,
     Configuration,
     ConnectionFailedError,
     DataChannel,
+    ICECandidateStats,
     ICEServer,
     ICETransport,
     InvalidAccessError,
@@ -24,6 +26,7 @@ from webrtc_py import (
     OperationError,
     SCTPTransport,
     SessionDescription,
+    TransportStats,
 )
 from webrtc_py.sdp import Media, parse
 
@@ -862,5 +865,43 @@ def test_states_and_candidates_over_a_restart() -> None:
         assert pair.local.username_fragment == new
         media = media_of(pc.local_description)
         assert (media.port, media.connections[0].address) == (pair.local.port, pair.local.address)
+
+    in_session(body)
+
+
+@pytest.mark.row("WST-02")
+def test_statistics_over_a_restart() -> None:
+    """Both generations are in the report, nothing is counted twice, and no figure of the transport falls."""
+
+    async def body(session: Session) -> None:
+        pc = session.one.pc
+        load = Load(session)
+        last = 0
+        generations = []
+        for step in ("before", "offered", "moved", "retired"):
+            if step == "offered":
+                await pc.set_local_description(await pc.create_offer(ice_restart=True))
+                session.wires[session.one].send({"description": description(pc.local_description).to_json()})
+            elif step == "moved":
+                await session.settled()
+            elif step == "retired":
+                await asyncio.sleep(10)
+            report = await pc.get_stats()
+            [transport] = report.of(TransportStats)
+            selected = report[transport.selected_candidate_pair_id or ""]
+            assert isinstance(selected, CandidatePairStats)
+            ids = [pair.id for pair in report.of(CandidatePairStats)]
+            assert len(ids) == len(set(ids))
+            for pair in report.of(CandidatePairStats):
+                for candidate in (pair.local_candidate_id, pair.remote_candidate_id):
+                    assert isinstance(report[candidate], ICECandidateStats)
+            local = report[selected.local_candidate_id]
+            assert isinstance(local, ICECandidateStats)
+            generations.append(local.username_fragment)
+            assert transport.bytes_sent > last
+            last = transport.bytes_sent
+            await asyncio.sleep(0.1)
+        assert generations[0] == generations[1] != generations[2] == generations[3]
+        await load.stop()
 
     in_session(body)

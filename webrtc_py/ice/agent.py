@@ -20,7 +20,7 @@ from .agent_options import AgentOptions
 from .candidate import Candidate
 from .conn import Conn
 from .core import Core
-from .data_path import DataReceiver, Inbox
+from .data_path import DataReceiver, Inbox, Traffic
 from .explain import explain
 from .gather_plan import GatheringError
 from .generation import Generation, new_credentials
@@ -173,14 +173,21 @@ class Agent:
         epoch = self._epoch
         selected = self._in_use.core.selected
         return [
-            CandidatePairStats.of(pair, selected=pair is selected, epoch=epoch)
+            CandidatePairStats.of(pair, generation.core.local_ufrag, selected=pair is selected, epoch=epoch)
             for generation in reversed(self._generations)
             for pair in generation.core.pairs
         ]
 
     def get_selected_candidate_pair_stats(self) -> CandidatePairStats | None:
-        pair = self._in_use.core.selected
-        return None if pair is None else CandidatePairStats.of(pair, selected=True, epoch=self._epoch)
+        core = self._in_use.core
+        if core.selected is None:
+            return None
+        return CandidatePairStats.of(core.selected, core.local_ufrag, selected=True, epoch=self._epoch)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What the application has sent and received, by all paths since the beginning."""
+        return self._inbox.traffic
 
     @property
     def _epoch(self) -> float:

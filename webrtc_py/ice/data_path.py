@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from ..mux import PROTOCOL_OF_FIRST_BYTE, Protocol
@@ -23,13 +24,24 @@ _MAX_EARLY_DATAGRAMS = 16
 _SEEKING = (ICETransportState.NEW, ICETransportState.CHECKING)
 
 
+@dataclass(slots=True)
+class Traffic:
+    """Datagrams of the application, and their octets; checks do not count."""
+
+    packets_sent: int = 0
+    packets_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
 class Inbox:
-    """Where the peer's datagrams end, whichever path they came by."""
+    """Where the peer's datagrams end, whichever path they came by. ``traffic`` is that of all paths."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._receiver: DataReceiver | None = None
         self._early: list[bytes] = []
+        self.traffic = Traffic()
         self.dropped = 0
         """Datagrams from where no peer was proved, that nobody took in time, or that had no path to go."""
 
@@ -45,6 +57,8 @@ class Inbox:
                 receiver(Train.of(datagram), now)
 
     def put(self, train: Train, now: float) -> None:
+        self.traffic.packets_received += len(train)
+        self.traffic.bytes_received += len(train.data)
         if self._receiver is not None:
             self._receiver(train, now)
             return
@@ -91,7 +105,11 @@ class DataPath:
         if path is None or base is None:
             return False
         base.socket.send(train, path.destination)
-        core.data_sent(len(train.data), len(train), self._shared.loop.time())
+        size, count = len(train.data), len(train)
+        core.data_sent(size, count, self._shared.loop.time())
+        traffic = self._inbox.traffic
+        traffic.packets_sent += count
+        traffic.bytes_sent += size
         return True
 
     def take_unproved(self, now: float) -> None:

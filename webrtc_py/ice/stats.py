@@ -14,6 +14,8 @@ class CandidatePairStats:
     """One pair. Times are seconds since the epoch, None before the first; round-trip times are seconds."""
 
     id: int
+    generation: str
+    """The user fragment of ours that it belongs to: a restart begins another, whose pairs are counted from 1 again."""
     local: Candidate
     remote: Candidate
     state: CandidatePairState
@@ -37,7 +39,7 @@ class CandidatePairStats:
     """Why the last check failed; empty when it did not."""
 
     @classmethod
-    def of(cls, pair: CandidatePair, *, selected: bool, epoch: float) -> CandidatePairStats:
+    def of(cls, pair: CandidatePair, generation: str, *, selected: bool, epoch: float) -> CandidatePairStats:
         """``epoch`` is what to add to the loop's time to get the time of day."""
 
         def time_of_day(moment: float | None) -> float | None:
@@ -45,6 +47,7 @@ class CandidatePairStats:
 
         return cls(
             id=pair.id,
+            generation=generation,
             local=pair.local,
             remote=pair.remote,
             state=pair.state,
