@@ -208,7 +208,7 @@ def test_an_exhausted_quota_is_reported() -> None:
         async with Side([one.url()]) as first, Side([one.url()]) as second:
             await first.gather()
             await second.gather()
-            assert len(first.candidates) == 1
+            assert first.candidates
             assert [error.error_code for error in second.errors] == [486]
 
     with coturn("--user-quota=1") as one:
@@ -285,8 +285,9 @@ def test_reflexive_candidates_that_equal_host_candidates_are_left_out(server: Co
             assert side.errors == []
             kinds = [candidate.typ for candidate in side.candidates]
             assert CandidateType.SRFLX not in kinds
-            assert kinds.count(CandidateType.RELAY) == 1
-            assert kinds.count(CandidateType.HOST) == len(kinds) - 1
+            # One allocation has an address of each family.
+            assert kinds.count(CandidateType.RELAY) == 1 + has_ipv6_loopback()
+            assert {CandidateType.HOST, CandidateType.RELAY} == set(kinds)
 
     run_real(main())
 
@@ -355,7 +356,7 @@ def test_data_channels_over_relays_on_both_sides(server: Coturn, way: str) -> No
                 assert {pair.local.typ, pair.remote.typ} == {CandidateType.RELAY}
                 for line in local.sdp.splitlines():
                     if line.startswith("a=candidate:"):
-                        assert " typ relay raddr 0.0.0.0 rport 9" in line
+                        assert re.search(r" typ relay raddr (0\.0\.0\.0|::) rport 9\b", line)
 
     run_real(main())
 

@@ -93,7 +93,7 @@ def test_two_connections_that_use_only_relays(server: Coturn, one_way: str, othe
                 assert (pair.local.typ, pair.remote.typ) == ("relay", "relay")
                 assert connection.local_description is not None
                 addresses = {line.split()[4] for line in candidate_lines(connection.local_description.sdp)}
-                assert addresses == {"127.0.0.1"}, "only the server's address may show"
+                assert addresses <= {"127.0.0.1", "::1"}, "only the server's address may show"
         # Closing gives both allocations back.
         assert len(await all_deleted(server, log_before)) == 2
 
@@ -201,7 +201,7 @@ def test_an_unreachable_server_is_told_and_the_other_serves(server: Coturn) -> N
             ]
             async with relayed(server, [*dead, server.url()]) as connection:
                 candidates, errors = await gather_errors(connection)
-                assert [candidate.typ for candidate in candidates] == ["relay"]
+                assert {candidate.typ for candidate in candidates} == {"relay"}
                 assert {error.url.partition("?")[0] for error in errors} == {url.partition("?")[0] for url in dead}
                 assert {error.error_code for error in errors} == {701}
 

@@ -36,7 +36,9 @@ class Dialer:
 
     def is_own(self, host: str) -> bool:
         """Whether a server is on this very machine."""
-        return any(host == own.partition("%")[0] for one in self._network.interfaces() for own in one.addresses)
+        return host == "localhost" or any(
+            host == own.partition("%")[0] for one in self._network.interfaces() for own in one.addresses
+        )
 
     async def open(self, protocol: str, host: str, server: Address, local_host: str | None = None) -> Link:
         """A way to ``server`` by ``udp``, ``dtls``, ``tcp`` or ``tls``, from a local address where one is given.

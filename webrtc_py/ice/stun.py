@@ -193,6 +193,9 @@ _MORE_ATTRIBUTES: Final[tuple[Entry, ...]] = (
     (0x8001, "ADDRESS-ERROR-CODE", _pack_address_error, _unpack_address_error),
     (0x8002, "PASSWORD-ALGORITHMS", _codec.pack_bytes, _codec.unpack_bytes),
     (0x8003, "ALTERNATE-DOMAIN", _codec.pack_string, _unpack_text),
+    # The numbers that both had as drafts, and still have in coturn.
+    (0x8032, "ADDITIONAL-ADDRESS-FAMILY-DRAFT", _pack_family, _unpack_family),
+    (0x8033, "ADDRESS-ERROR-CODE-DRAFT", _pack_address_error, _unpack_address_error),
     (0x8004, "ICMP", _codec.pack_bytes, _codec.unpack_bytes),
     (0x8022, "SOFTWARE", _codec.pack_string, _unpack_text),
     (0x8023, "ALTERNATE-SERVER", _codec.pack_address, _codec.unpack_address),

@@ -25,7 +25,6 @@ from .retransmission import TRANSACTION_TIMEOUT
 from .turn_transactions import TRY_ALTERNATE, UNREACHABLE, Refusal, Request, Transactions
 
 __all__ = [
-    "ADDRESS_FAMILY_NOT_SUPPORTED",
     "ALLOCATION_MISMATCH",
     "CHANNEL_HEADER",
     "MAX_PAYLOAD",
@@ -73,7 +72,8 @@ _MAX_HELD = 8
 _CLOSE_TIMEOUT = 1.0
 
 ALLOCATION_MISMATCH = 437
-ADDRESS_FAMILY_NOT_SUPPORTED = 440
+_ADDRESS_FAMILY_NOT_SUPPORTED = 440
+_BAD_REQUEST = 400
 _PEER_FAMILY_MISMATCH = 443
 
 
@@ -200,7 +200,7 @@ class TurnClient:
         if self._families == (6,):
             attributes["REQUESTED-ADDRESS-FAMILY"] = _IPV6
         elif 6 in self._families:
-            attributes["ADDITIONAL-ADDRESS-FAMILY"] = _IPV6
+            attributes["ADDITIONAL-ADDRESS-FAMILY"] = attributes["ADDITIONAL-ADDRESS-FAMILY-DRAFT"] = _IPV6
         self._state = _State.ALLOCATING
         self._allocate_request = self._transactions.request(
             stun.Method.ALLOCATE, attributes, self._on_allocated, self._on_not_allocated, now, timeout
@@ -392,7 +392,8 @@ class TurnClient:
         self._keepalive_at = now + _KEEPALIVE_INTERVAL
         host, port = attributes["XOR-MAPPED-ADDRESS"]
         mapped = (host, port) if port and _is_unicast(host) else None
-        self._events.append(Allocated(self._relayed, mapped, self._missing(attributes.get("ADDRESS-ERROR-CODE"))))
+        error = attributes.get("ADDRESS-ERROR-CODE", attributes.get("ADDRESS-ERROR-CODE-DRAFT"))
+        self._events.append(Allocated(self._relayed, mapped, self._missing(error)))
 
     def _missing(self, error: tuple[int, int, str] | None) -> str:
         """Why there is no address of the second family (RFC 8656 section 7.3); nothing when it was not asked for."""
@@ -408,8 +409,8 @@ class TurnClient:
         )
 
     def _on_not_allocated(self, refusal: Refusal, now: float) -> None:
-        if refusal.error_code == ADDRESS_FAMILY_NOT_SUPPORTED and len(self._families) > 1:
-            # RFC 8656 section 7.3 wants a success without the second address, and some refuse the whole.
+        if refusal.error_code in (_BAD_REQUEST, _ADDRESS_FAMILY_NOT_SUPPORTED) and len(self._families) > 1:
+            # RFC 8656 section 7.2 wants a success without the second address; some refuse the whole.
             self._families = self._families[:1]
             self.allocate(now)
         else:
