@@ -210,8 +210,10 @@ def test_a_restart(end: bool) -> None:
         paths: list[bool] = []
         both.one.transport.add_path_listener(paths.append)
         for side in (both.one, both.other):
+            role = side.transport.role
             await side.transport.restart()
             assert side.transport.is_restarting
+            assert side.transport.role is role
             assert str(side.gatherer.state) == "gathering"
             await side.gatherer.gathering_complete()
             assert side.parameters not in before[side]

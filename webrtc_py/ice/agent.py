@@ -123,7 +123,9 @@ class Agent:
 
     @property
     def role(self) -> ICERole:
-        return self._newest.core.role
+        """That of the newest generation that has been started: a restart keeps it."""
+        started = (one for one in reversed(self._generations) if one.core.state is not ICETransportState.NEW)
+        return next(started, self._newest).core.role
 
     @property
     def is_restarting(self) -> bool:
