@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from tests.interop.coturn import PASSWORD, USERNAME
 from webrtc_py.errors import ConnectionFailedError
 from webrtc_py.ice import Agent, AgentOptions, AgentTimings, Candidate, Conn, parse_url, unmarshal_candidate
+from webrtc_py.ice.mux import TCPMux
 
 from .remote import Service, serve
 
@@ -28,6 +29,11 @@ class Agents(Service):
     def __init__(self) -> None:
         self._ends: dict[str, End] = {}
         self._tls: ssl.SSLContext | None = None
+        self._tcp_mux: TCPMux | None = None
+
+    async def listen_tcp(self, port: int) -> None:
+        """Agents opened from now on have passive TCP candidates on this port."""
+        self._tcp_mux = await TCPMux.listen("0.0.0.0", port)
 
     async def open(
         self,
@@ -37,6 +43,7 @@ class Agents(Service):
         timings: dict[str, float],
         gather_timeout: float,
         ca_file: str | None,
+        network_types: list[str],
     ) -> tuple[str, str]:
         """Begin to gather. The agent's user fragment and password; its candidates follow as events."""
         servers = [replace(parse_url(url), username=USERNAME, password=PASSWORD) for url in urls]
@@ -48,6 +55,8 @@ class Agents(Service):
             timings=AgentTimings(**timings),
             stun_gather_timeout=gather_timeout,
             tls_context=self._tls,
+            network_types=network_types,
+            tcp_mux=self._tcp_mux,
         )
         agent = Agent(options)
         self._ends[name] = End(name, agent)
@@ -82,6 +91,8 @@ class Agents(Service):
     async def close(self) -> None:
         for name in list(self._ends):
             await self.end(name)
+        if self._tcp_mux is not None:
+            await self._tcp_mux.close()
 
     async def _connect(self, end: End, controlling: bool, ufrag: str, pwd: str) -> None:
         agent = end.agent
@@ -104,9 +115,15 @@ class Agents(Service):
             greeting.cancel()
 
     def _tell_end(self, end: End, pair: tuple[Candidate, Candidate] | None, seconds: float, reason: str) -> None:
-        types = pair and [one.type for one in pair]
-        addresses = pair and [one.address for one in pair]
-        self.tell("ended", name=end.name, types=types, addresses=addresses, seconds=seconds, reason=reason)
+        self.tell(
+            "ended",
+            name=end.name,
+            types=pair and [one.type for one in pair],
+            addresses=pair and [one.address for one in pair],
+            transport=pair and pair[0].transport,
+            seconds=seconds,
+            reason=reason,
+        )
 
     async def _greet(self, conn: Conn) -> None:
         """Until the end: the peer may not be ready to hear the first."""

@@ -27,11 +27,12 @@ class Outcome:
     types: tuple[str, str] | None
     """Of the local and the remote candidate in use; None when there is no path."""
     addresses: tuple[str, str] | None
+    transport: str | None
     seconds: float
     reason: str
 
 
-NO_END = Outcome(None, None, _TIMEOUT, "neither connected nor failed")
+NO_END = Outcome(None, None, None, _TIMEOUT, "neither connected nor failed")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class _End:
         if event["event"] == "ended":
             types, addresses = (event[key] and tuple(event[key]) for key in ("types", "addresses"))
             if not self.ended.done():
-                self.ended.set_result(Outcome(types, addresses, event["seconds"], event["reason"]))
+                self.ended.set_result(Outcome(types, addresses, event["transport"], event["seconds"], event["reason"]))
         elif self._peer is None:
             self._held.append(event)
         else:
@@ -95,6 +96,7 @@ async def meet(
     urls: list[str] | tuple[str, ...] = (),
     candidate_types: tuple[str, ...] = ("host", "srflx", "relay"),
     server: TurnServer | None = None,
+    network_types: tuple[str, ...] = ("udp4", "udp6"),
 ) -> Met:
     """A new agent at each place; the left one controls. Returns when both have connected or failed, and are closed."""
     ends = _End(left), _End(right)
@@ -109,6 +111,7 @@ async def meet(
             timings=TIMINGS,
             gather_timeout=GATHER_TIMEOUT,
             ca_file=str(server.certificate) if server is not None else None,
+            network_types=network_types,
         )
         for end in ends
     ]

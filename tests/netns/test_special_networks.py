@@ -34,7 +34,8 @@ def run(directory: Path, networks: Networks, test: Test) -> None:
 
     async def main() -> None:
         with Lab() as lab, ExitStack() as stack:
-            server = stack.enter_context(turn_server(lab.public("server", *SERVER).namespace, SERVER[0], directory))
+            place = lab.public("server", *SERVER).namespace
+            server = stack.enter_context(turn_server(place, SERVER[0], directory, other_address=SERVER[1]))
             async with AsyncExitStack() as running:
                 places = [
                     await running.enter_async_context(Place.in_namespace(namespace, directory))
@@ -132,3 +133,50 @@ def test_a_server_that_is_not_there_delays_nothing(tmp_path: Path) -> None:
         assert met.left.seconds < 3.5
 
     run(tmp_path, homes("", ""), test)
+
+
+@pytest.mark.parametrize(
+    ("firewall", "types"),
+    [
+        # UDP is better where it passes: the open end's NAT-free address is reached by it.
+        (Firewall.OPEN, ("udp", "prflx", "host")),
+        (Firewall.NO_UDP, ("tcp", "prflx", "host")),
+        (Firewall.ONLY_TCP_443, ("tcp", "prflx", "host")),
+        (Firewall.CLOSED, None),
+    ],
+)
+def test_ice_over_tcp_to_an_open_port(firewall: Firewall, types: tuple[str, str, str] | None, tmp_path: Path) -> None:
+    """No server at all: the public end listens on port 443, as services do for guests behind strict firewalls."""
+
+    def make(lab: Lab) -> tuple[Namespace, Namespace]:
+        router = lab.router("router", "203.0.113.1", NATKind.SYMMETRIC)
+        router.set_firewall(firewall)
+        return router.host("left"), lab.public("right", "198.51.100.1").namespace
+
+    async def test(left: Place, right: Place, server: TurnServer) -> None:
+        await right.remote.call("listen_tcp", port=443)
+        network_types = ("udp4", "tcp4")
+        calls, called = await asyncio.gather(
+            meet("calls", left, right, network_types=network_types),
+            meet("is called", right, left, network_types=network_types),
+        )
+        assert calls.types == (types and types[1:])
+        assert called.types == (types and types[:0:-1])
+        if types is not None:
+            assert {end.transport for met in (calls, called) for end in (met.left, met.right)} == {types[0]}
+
+    run(tmp_path, make, test)
+
+
+def test_an_end_with_ipv6_alone_reaches_one_with_ipv4_alone_by_a_relay(tmp_path: Path) -> None:
+    """The server has both, and gives the end with IPv6 a relay that speaks IPv4 (RFC 8656 section 7.1)."""
+
+    def make(lab: Lab) -> tuple[Namespace, Namespace]:
+        return lab.public("left", "2001:db8:1::1").namespace, lab.public("right", "198.51.100.1").namespace
+
+    async def test(left: Place, right: Place, server: TurnServer) -> None:
+        met = await meet("families", left, right, [f"turn:[{SERVER[1]}]:3478", server.udp])
+        assert met.types is not None
+        assert "relay" in met.types
+
+    run(tmp_path, make, test)

@@ -56,7 +56,8 @@ def turn_server(
 ) -> Iterator[TurnServer]:
     """Its files go into a directory of its own; ``certificate`` and key may be shared with other servers.
 
-    With an ``other_address`` of the same family it tells clients what their NAT does (RFC 5780).
+    With an ``other_address`` of the same family it tells clients what their NAT does (RFC 5780); with one of the other
+    family it serves and relays both.
     """
     program = find_turnserver()
     assert program is not None
@@ -83,7 +84,7 @@ def turn_server(
         f"--userdb={directory / 'turndb'}",
     ]
     if other_address:
-        command.append(f"--listening-ip={other_address}")
+        command += [f"--listening-ip={other_address}", f"--relay-ip={other_address}"]
     process = subprocess.Popen(
         namespace.command(*command),
         stdin=subprocess.DEVNULL,
