@@ -313,3 +313,40 @@ def test_interfaces_decide() -> None:
 def test_rules_that_contradict_other_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidAccessError):
         AgentOptions(**options)
+
+
+def test_a_hidden_host_is_hidden_over_tcp_too_and_is_reached() -> None:
+    async def main() -> None:
+        network = VirtualNetwork(seed=1)
+        options = {**HIDDEN, "network_types": ["tcp4"]}
+        alice, bob = network.host("alice", "192.0.2.1"), network.host("bob", "192.0.2.2")
+        async with Told(net=alice, **options) as one, Told(net=bob, **options) as other:
+            for told, peer in ((one, other), (other, one)):
+                assert {(one.transport, str(one.tcp_type)) for one in told.candidates} == {
+                    ("tcp", "active"),
+                    ("tcp", "so"),
+                }
+                assert all(NAME.match(one.address) for one in told.candidates)
+                for candidate in told.candidates:
+                    peer.agent.add_remote_candidate(unmarshal_candidate(candidate.marshal()))
+            here, there = await asyncio.gather(
+                one.agent.dial(*other.agent.get_local_user_credentials()),
+                other.agent.accept(*one.agent.get_local_user_credentials()),
+            )
+            here.send(b"hello")
+            assert await there.recv() == b"hello"
+            assert "192.0.2.1" not in one.everything()
+
+    run(main())
+
+
+def test_rewritten_addresses_over_tcp_have_priorities_of_their_own() -> None:
+    async def main() -> None:
+        network = VirtualNetwork(seed=1)
+        rules = [AddressRewriteRule(external=["203.0.113.1", "203.0.113.2"], mode="append")]
+        alice = network.host("alice", "10.0.0.1")
+        async with Told(net=alice, network_types=["tcp4"], address_rewrite_rules=rules) as told:
+            assert {one.address for one in told.candidates} == {"10.0.0.1", "203.0.113.1", "203.0.113.2"}
+            assert len({one.priority for one in told.candidates}) == len(told.candidates) == 6
+
+    run(main())

@@ -267,11 +267,11 @@ def local_preference(address_index: int, server_index: int = 0, relay_protocol: 
     return (_RELAY_PREFERENCE[relay_protocol] << 14) | (0x3FFF - index)
 
 
-def tcp_local_preference(type: CandidateType, tcp_type: TCPType, address_index: int) -> int:
-    """The local preference of a TCP candidate (RFC 6544 section 4.2), by the place of its address as above."""
+def tcp_local_preference(type: CandidateType, tcp_type: TCPType, address_index: int, server_index: int = 0) -> int:
+    """The local preference of a TCP candidate (RFC 6544 section 4.2), by places as above."""
     reflexive = type in (CandidateType.SRFLX, CandidateType.PRFLX)
     directions = _REFLEXIVE_DIRECTION_PREFERENCE if reflexive else _DIRECTION_PREFERENCE
-    return (directions[tcp_type] << 13) | (8191 - min(address_index, 8191))
+    return (directions[tcp_type] << 13) | (8191 - min(server_index, 31) * 256 - min(address_index, 255))
 
 
 def interleave_families(addresses: Iterable[str]) -> list[str]:

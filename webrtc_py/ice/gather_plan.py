@@ -226,7 +226,7 @@ class CandidateMaker:
             if tcp_type is None:
                 preference = local_preference(place, index)
             else:
-                preference = tcp_local_preference(kind, tcp_type, place)
+                preference = tcp_local_preference(kind, tcp_type, place, index)
                 offset = self._plan.tcp_priority_offset
             base_host = base.address.host
         if related is not None and not self._may_show_related(kind):

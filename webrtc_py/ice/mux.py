@@ -64,6 +64,7 @@ class Mux(ABC, Generic[P]):
         self._port = port
         self._ports: dict[str, P] = {}
         self._opening = asyncio.Lock()
+        self._refused: set[str] = set()
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
@@ -109,7 +110,9 @@ class Mux(ABC, Generic[P]):
                 try:
                     self._ports[host] = await self._open(host, self._port)
                 except OSError as error:
-                    logger.warning("the %s mux has no port %d on %s: %s", self._KIND, self._port, host, why(error))
+                    level = logging.DEBUG if host in self._refused else logging.WARNING
+                    self._refused.add(host)
+                    logger.log(level, "the %s mux has no port %d on %s: %s", self._KIND, self._port, host, why(error))
                     return None
             return self._ports[host]
 

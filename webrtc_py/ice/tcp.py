@@ -286,7 +286,9 @@ class TCPEndpoint:
 
     def _connection_lost(self, connection: TCPConnection, reason: str) -> None:
         if self._dial is not None and connection.is_proved:
-            logger.info("ICE: the next check opens it again: %s port %d: %s", *connection.remote_address, reason)
+            logger.debug(
+                "the next check opens the connection to %s port %d again: %s", *connection.remote_address, reason
+            )
             self._forget(connection)
         else:
             self._give_up(connection, reason)
