@@ -298,6 +298,33 @@ def test_a_remote_candidate_of_simultaneous_open_harms_nothing() -> None:
     scene(test)
 
 
+@pytest.mark.row("ICE-50")
+@pytest.mark.parametrize("blocked", [False, True])
+def test_a_lite_agent_takes_connections_and_opens_none(blocked: bool) -> None:
+    async def test(it: Scene) -> None:
+        if blocked:
+            it.block_udp()
+        server, peer = it.server(lite=True, candidate_types=["host"]), it.peer()
+        for one, other in ((server, peer), (peer, server)):
+            one.on_candidate(other.add_remote_candidate)
+        for agent in (server, peer):
+            await agent.gather_candidates()
+            await agent.gathering_complete()
+        assert {(one.transport, one.tcp_type) for one in server.get_local_candidates()} == {
+            ("udp", None),
+            ("tcp", TCPType.PASSIVE),
+        }
+        server.start(False, *peer.get_local_user_credentials())
+        peer.start(True, *server.get_local_user_credentials(), remote_lite=True)
+        await asyncio.sleep(5)
+        assert selected(peer)[0].transport == ("tcp" if blocked else "udp")
+        await asyncio.sleep(120)
+        for agent in (server, peer):
+            assert agent.connection_state in (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
+
+    scene(test)
+
+
 # Connections that end
 
 

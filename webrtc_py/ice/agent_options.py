@@ -79,7 +79,10 @@ class AgentOptions:
     tcp_mux: TCPMux | None = None
     """The port on which connections are taken, where ``network_types`` has ``tcp4`` or ``tcp6``."""
     active_tcp: bool = True
-    """Whether connections are opened, where ``network_types`` has ``tcp4`` or ``tcp6``."""
+    """Whether connections are opened, where ``network_types`` has ``tcp4`` or ``tcp6``; a lite agent opens none.
+
+    Without a ``tcp_mux`` that includes simultaneous open, so that two such agents can meet.
+    """
     tcp_priority_offset: int = TCP_PRIORITY_OFFSET
     """By how much a TCP candidate's type preference is less than a UDP candidate's, 0 to 126 (RFC 6544 section 4.2)."""
     tls_context: ssl.SSLContext | None = None

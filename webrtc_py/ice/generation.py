@@ -183,7 +183,7 @@ class Generation:
             network_types=networks,
             udp_mux=options.udp_mux,
             tcp_mux=options.tcp_mux,
-            active_tcp=options.active_tcp,
+            active_tcp=options.active_tcp and not options.lite,
             tcp_priority_offset=options.tcp_priority_offset,
             rules=options.address_rewrite_rules,
             hides_hosts=self._hides_hosts,

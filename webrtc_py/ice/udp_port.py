@@ -25,6 +25,8 @@ class UDPEndpoint:
     Its owner says what STUN cannot, by :meth:`claim`. ``on_lost`` is told when the port is closed under it, and why.
     """
 
+    __slots__ = ("claims", "on_lost", "port", "receiver", "ufrag")
+
     def __init__(self, port: UDPPort, ufrag: str) -> None:
         self.port = port
         self.ufrag = ufrag
