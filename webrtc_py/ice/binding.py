@@ -11,9 +11,8 @@ from ..runtime.network import Address
 from ..runtime.shared import Shared
 from . import stun
 from .retransmission import Retransmission
-
-UNREACHABLE = 701
-"""webrtc-pc's code for a server that does not answer."""
+from .server_codes import UNREACHABLE
+from .turn import is_unicast
 
 
 class ServerError(Exception):
@@ -79,7 +78,11 @@ class BindingQueries:
         elif message.message_class == stun.Class.RESPONSE and message.unknown_required:
             answer.set_exception(ServerError(UNREACHABLE, "the response needs attributes that nobody knows"))
         elif message.message_class == stun.Class.RESPONSE and mapped is not None:
-            answer.set_result(mapped)
+            host, port = mapped
+            if port and is_unicast(host):
+                answer.set_result(mapped)
+            else:
+                answer.set_exception(ServerError(UNREACHABLE, f"the server sees us at {host} port {port}"))
         return True
 
 

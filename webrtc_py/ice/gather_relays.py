@@ -18,10 +18,11 @@ from ..runtime.reasons import why
 from ..runtime.shared import Shared
 from ..states import CandidateType, NetworkType
 from .addresses import LocalAddress
-from .binding import UNREACHABLE, ServerError
+from .binding import ServerError
 from .dialer import Dialer
 from .gather_plan import CandidateMaker, GatherPlan, Host
 from .relay import Allocation, AllocationError
+from .server_codes import UNREACHABLE
 from .turn import ALLOCATION_MISMATCH, TRY_ALTERNATE
 from .url import ServerURL
 

@@ -7,12 +7,13 @@ import asyncio
 from ..runtime.network import Address, DatagramSocket, Network
 from ..states import CandidateType
 from ..train import Train
-from .binding import UNREACHABLE, BindingQueries, ServerError
+from .binding import BindingQueries, ServerError
 from .gather_hosts import HostGathering
 from .gather_plan import Base, CandidateMaker, GatheringError, GatherPlan, Host
 from .gather_relays import RelayGathering, can_reach
 from .lookup import find_server
 from .relay import Relay
+from .server_codes import UNREACHABLE
 from .url import ServerURL
 
 _NO_CANDIDATE = "over TCP a server tells the address of one connection, of which no candidate can be made"

@@ -7,7 +7,8 @@ import contextlib
 import ipaddress
 
 from ..runtime.network import Address, Network
-from .binding import UNREACHABLE, ServerError
+from .binding import ServerError
+from .server_codes import UNREACHABLE
 from .url import ServerURL
 
 # Few have such records, and a resolver that drops questions for them must not hold up who has none.

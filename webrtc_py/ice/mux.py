@@ -26,7 +26,8 @@ from ..runtime.reasons import why
 from ..runtime.shared import Shared
 from ..runtime.system_network import SystemNetwork
 from ..train import Train
-from .binding import UNREACHABLE, BindingQueries, ServerError
+from .binding import BindingQueries, ServerError
+from .server_codes import UNREACHABLE
 from .tcp_port import Lobby, TCPPort
 from .udp_port import UDPPort
 

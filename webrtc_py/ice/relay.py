@@ -12,10 +12,10 @@ from ..runtime.network import Address, Receiver
 from ..runtime.shared import Shared
 from ..train import Train
 from .links import Link
+from .server_codes import UNREACHABLE
 from .turn import (
     CHANNEL_HEADER,
     MAX_PAYLOAD,
-    UNREACHABLE,
     Allocated,
     AllocationFailed,
     Closed,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+UNREACHABLE = 701
+"""webrtc-pc's code for a server that does not answer."""
+
 _MEANINGS = {
     300: "the server sends its clients elsewhere",
     400: "the server does not understand the request: perhaps it is no TURN server",
@@ -27,4 +30,4 @@ def meaning_of(error_code: int, reason: str) -> str:
     """
     if error_code in _MEANINGS:
         return f"{_MEANINGS[error_code]} ({error_code})"
-    return reason if error_code == 701 else f"{reason} ({error_code})"
+    return reason if error_code == UNREACHABLE else f"{reason} ({error_code})"

@@ -22,14 +22,14 @@ from ..errors import ParseError
 from . import stun
 from .credentials import LongTermCredential
 from .retransmission import TRANSACTION_TIMEOUT
-from .turn_transactions import TRY_ALTERNATE, UNREACHABLE, Refusal, Request, Transactions
+from .server_codes import UNREACHABLE
+from .turn_transactions import TRY_ALTERNATE, Refusal, Request, Transactions
 
 __all__ = [
     "ALLOCATION_MISMATCH",
     "CHANNEL_HEADER",
     "MAX_PAYLOAD",
     "TRY_ALTERNATE",
-    "UNREACHABLE",
     "Allocated",
     "AllocationFailed",
     "Closed",
@@ -37,6 +37,7 @@ __all__ = [
     "Refreshed",
     "TurnClient",
     "TurnEvent",
+    "is_unicast",
 ]
 
 logger = logging.getLogger(__name__)
@@ -391,7 +392,7 @@ class TurnClient:
         self._set_lifetime(lifetime, now)
         self._keepalive_at = now + _KEEPALIVE_INTERVAL
         host, port = attributes["XOR-MAPPED-ADDRESS"]
-        mapped = (host, port) if port and _is_unicast(host) else None
+        mapped = (host, port) if port and is_unicast(host) else None
         error = attributes.get("ADDRESS-ERROR-CODE", attributes.get("ADDRESS-ERROR-CODE-DRAFT"))
         self._events.append(Allocated(self._relayed, mapped, self._missing(error)))
 
@@ -405,7 +406,7 @@ class TurnClient:
         """Whether peers could send to a relayed address, and are of a kind that we asked for."""
         is_loopback = ipaddress.ip_address(host).is_loopback
         return (
-            bool(port) and _family(host) in self._families and _is_unicast(host) and (self._is_local or not is_loopback)
+            bool(port) and _family(host) in self._families and is_unicast(host) and (self._is_local or not is_loopback)
         )
 
     def _on_not_allocated(self, refusal: Refusal, now: float) -> None:
@@ -537,7 +538,7 @@ def _family(host: str) -> int:
     return 6 if ":" in host else 4
 
 
-def _is_unicast(host: str) -> bool:
+def is_unicast(host: str) -> bool:
     """Whether an address can be a single host's."""
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:

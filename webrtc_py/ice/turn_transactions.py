@@ -9,12 +9,11 @@ from typing import Any
 from . import stun
 from .credentials import STALE_NONCE, UNAUTHENTICATED, Login, LongTermCredential
 from .retransmission import TRANSACTION_TIMEOUT, Retransmission
+from .server_codes import UNREACHABLE
 
 Address = tuple[str, int]
 
 TRY_ALTERNATE = 300
-UNREACHABLE = 701
-"""webrtc-pc's code for a server that does not answer."""
 
 # A server that keeps answering 401 or 438 is not worth more requests than this.
 _MAX_ATTEMPTS = 4
