@@ -331,6 +331,22 @@ def test_one_allocation_relays_from_each_family_that_is_wanted(
     in_network(test)
 
 
+@pytest.mark.row("ICE-02")
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+def test_the_relay_of_the_family_that_its_server_is_reached_by_is_the_better(address: str) -> None:
+    """Else peers that have that family would meet by a relay at each end, and not use one alone."""
+
+    async def test(network: VirtualNetwork) -> None:
+        network.turn_server("turn.example", "192.0.2.4", "2001:db8::4")
+        async with Gathered(network.host("alice", address), turn("turn.example")) as gathered:
+            await gathered.complete()
+            best, other = sorted(gathered.of(RELAY), key=lambda one: one.priority, reverse=True)
+            assert (":" in best.address) == (":" in address) != (":" in other.address)
+            assert best.priority > other.priority
+
+    in_network(test)
+
+
 def test_a_server_of_a_family_that_we_have_not_is_reported() -> None:
     async def test(network: VirtualNetwork) -> None:
         network.stun_server("six.example", "2001:db8::3")

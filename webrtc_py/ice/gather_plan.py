@@ -216,8 +216,9 @@ class CandidateMaker:
         offset = 0
         if kind is CandidateType.RELAY:
             assert url is not None
+            assert server is not None
             protocol = url.protocol
-            preference = local_preference(":" not in host, index, protocol)
+            preference = local_preference(_place_of_relay(host, server[0]), index, protocol)
             base_host = host
         else:
             assert base.address is not None
@@ -262,3 +263,12 @@ class CandidateMaker:
 
 def _network(host: str, tcp_type: TCPType | None) -> NetworkType:
     return NetworkType(("tcp" if tcp_type else "udp") + ("6" if ":" in host else "4"))
+
+
+def _place_of_relay(host: str, server: str) -> int:
+    """Relays that speak the family by which their server is reached come first, others are for peers without it.
+
+    A peer of that family then uses one relay directly, where two relays of the other family would meet else.
+    """
+    is_ipv4, is_other_family = ":" not in host, (":" in host) != (":" in server)
+    return 2 * is_other_family + is_ipv4
