@@ -25,12 +25,12 @@ pytestmark = [
 SERVER = ("192.0.2.10", "2001:db8:ffff::10")
 
 
-Networks = Callable[[Lab], tuple[Namespace, Namespace]]
-Test = Callable[[Place, Place, TurnServer], Coroutine[None, None, None]]
+Networks = Callable[[Lab], tuple[Namespace, ...]]
+Test = Callable[..., Coroutine[None, None, None]]
 
 
 def run(directory: Path, networks: Networks, test: Test) -> None:
-    """Make two networks with a host each, and a server."""
+    """Make a server and the networks; the test gets the server, and agents in each network."""
 
     async def main() -> None:
         with Lab() as lab, ExitStack() as stack:
@@ -41,32 +41,31 @@ def run(directory: Path, networks: Networks, test: Test) -> None:
                     await running.enter_async_context(Place.in_namespace(namespace, directory))
                     for namespace in networks(lab)
                 ]
-                await test(places[0], places[1], server)
+                await test(server, *places)
 
     asyncio.run(main())
 
 
 def two_behind_one_router(nat: NAT, *, isolated: bool) -> Networks:
-    def make(lab: Lab) -> tuple[Namespace, Namespace]:
+    def make(lab: Lab) -> tuple[Namespace, ...]:
         router = lab.router("router", "203.0.113.1", nat)
         return router.host("left", isolated=isolated), router.host("right", isolated=isolated)
 
     return make
 
 
-@pytest.mark.parametrize("kind", NATKind)
-def test_two_hosts_of_one_network_need_neither_router_nor_server(kind: NATKind, tmp_path: Path) -> None:
-    async def test(left: Place, right: Place, server: TurnServer) -> None:
+def test_two_hosts_of_one_network_need_neither_router_nor_server(tmp_path: Path) -> None:
+    async def test(server: TurnServer, left: Place, right: Place) -> None:
         met = await meet("direct", left, right, [server.stun])
         assert met.types == ("host", "host")
         assert met.left.addresses == ("192.168.1.2", "192.168.1.3")
 
-    run(tmp_path, two_behind_one_router(NAT(kind), isolated=False), test)
+    run(tmp_path, two_behind_one_router(NAT(NATKind.SYMMETRIC), isolated=False), test)
 
 
 @pytest.mark.parametrize("hairpin", [True, False])
 def test_two_hosts_behind_one_router_that_do_not_see_each_other(hairpin: bool, tmp_path: Path) -> None:
-    async def test(left: Place, right: Place, server: TurnServer) -> None:
+    async def test(server: TurnServer, left: Place, right: Place) -> None:
         by_stun, by_turn = await asyncio.gather(
             meet("stun", left, right, [server.stun]), meet("turn", left, right, [server.udp])
         )
@@ -80,7 +79,7 @@ def test_two_hosts_behind_one_router_that_do_not_see_each_other(hairpin: bool, t
 def homes(*prefixes: str, firewall: Firewall = Firewall.OPEN) -> Networks:
     """Two homes with symmetric NATs; those with a prefix have IPv6."""
 
-    def make(lab: Lab) -> tuple[Namespace, Namespace]:
+    def make(lab: Lab) -> tuple[Namespace, ...]:
         routers = [
             lab.router(f"home-{number}", f"203.0.113.{number}", NATKind.SYMMETRIC, ipv6_prefix=prefix)
             for number, prefix in enumerate(prefixes, 1)
@@ -94,7 +93,7 @@ def homes(*prefixes: str, firewall: Firewall = Firewall.OPEN) -> Networks:
 def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
     """Both firewalls let in only what was asked for: checks from both ends open both (RFC 8445 section 2.2)."""
 
-    async def test(left: Place, right: Place, server: TurnServer) -> None:
+    async def test(server: TurnServer, left: Place, right: Place) -> None:
         met = await meet("without a server", left, right)
         assert met.types == ("host", "host")
         assert met.left.addresses == ("2001:db8:1::2", "2001:db8:2::2")
@@ -104,7 +103,7 @@ def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
 
 
 def test_ipv6_at_one_end_alone_is_no_path(tmp_path: Path) -> None:
-    async def test(left: Place, right: Place, server: TurnServer) -> None:
+    async def test(server: TurnServer, left: Place, right: Place) -> None:
         by_stun, by_turn = await asyncio.gather(
             meet("stun", left, right, [server.stun]), meet("turn", left, right, [server.udp])
         )
@@ -116,7 +115,7 @@ def test_ipv6_at_one_end_alone_is_no_path(tmp_path: Path) -> None:
 
 
 def test_an_end_that_is_shut_off_fails_in_time_and_says_why(tmp_path: Path) -> None:
-    async def test(left: Place, right: Place, server: TurnServer) -> None:
+    async def test(server: TurnServer, left: Place, right: Place) -> None:
         met = await meet("closed", left, right, [server.udp, server.tcp, server.tls], server=server)
         assert met.types is None
         for end in (met.left, met.right):
@@ -127,7 +126,7 @@ def test_an_end_that_is_shut_off_fails_in_time_and_says_why(tmp_path: Path) -> N
 
 
 def test_a_server_that_is_not_there_delays_nothing(tmp_path: Path) -> None:
-    async def test(left: Place, right: Place, server: TurnServer) -> None:
+    async def test(server: TurnServer, left: Place, right: Place) -> None:
         met: Met = await meet("dead", left, right, ["stun:192.0.2.99:3478", "turn:192.0.2.99:3478", server.udp])
         assert met.types == ("prflx", "relay")
         assert met.left.seconds < 3.5
@@ -135,35 +134,43 @@ def test_a_server_that_is_not_there_delays_nothing(tmp_path: Path) -> None:
     run(tmp_path, homes("", ""), test)
 
 
-@pytest.mark.parametrize(
-    ("firewall", "types"),
-    [
-        # UDP is better where it passes: the open end's NAT-free address is reached by it.
-        (Firewall.OPEN, ("udp", "prflx", "host")),
-        (Firewall.NO_UDP, ("tcp", "prflx", "host")),
-        (Firewall.ONLY_TCP_443, ("tcp", "prflx", "host")),
-        (Firewall.CLOSED, None),
-    ],
-)
-def test_ice_over_tcp_to_an_open_port(firewall: Firewall, types: tuple[str, str, str] | None, tmp_path: Path) -> None:
-    """No server at all: the public end listens on port 443, as services do for guests behind strict firewalls."""
+# By what a public end that listens on TCP port 443 is reached: its transport, and the types of the candidates.
+OPEN_PORT = {
+    Firewall.OPEN: ("udp", "prflx", "host"),
+    Firewall.NO_UDP: ("tcp", "prflx", "host"),
+    Firewall.ONLY_TCP_443: ("tcp", "prflx", "host"),
+    Firewall.CLOSED: None,
+}
 
-    def make(lab: Lab) -> tuple[Namespace, Namespace]:
-        router = lab.router("router", "203.0.113.1", NATKind.SYMMETRIC)
-        router.set_firewall(firewall)
-        return router.host("left"), lab.public("right", "198.51.100.1").namespace
 
-    async def test(left: Place, right: Place, server: TurnServer) -> None:
-        await right.remote.call("listen_tcp", port=443)
+def test_ice_over_tcp_to_an_open_port(tmp_path: Path) -> None:
+    """No server at all: services let guests in who are behind strict firewalls. UDP is better where it passes."""
+
+    def make(lab: Lab) -> tuple[Namespace, ...]:
+        guests = []
+        for number, firewall in enumerate(OPEN_PORT, 1):
+            router = lab.router(f"router-{number}", f"203.0.113.{number}", NATKind.SYMMETRIC)
+            router.set_firewall(firewall)
+            guests.append(router.host(f"guest-{number}"))
+        return lab.public("service", "198.51.100.1").namespace, *guests
+
+    async def try_one(service: Place, guest: Place, firewall: Firewall) -> None:
+        expected = OPEN_PORT[firewall]
         network_types = ("udp4", "tcp4")
         calls, called = await asyncio.gather(
-            meet("calls", left, right, network_types=network_types),
-            meet("is called", right, left, network_types=network_types),
+            meet(f"{firewall}: calls", guest, service, network_types=network_types),
+            meet(f"{firewall}: is called", service, guest, network_types=network_types),
         )
-        assert calls.types == (types and types[1:])
-        assert called.types == (types and types[:0:-1])
-        if types is not None:
-            assert {end.transport for met in (calls, called) for end in (met.left, met.right)} == {types[0]}
+        assert calls.types == (expected and expected[1:])
+        assert called.types == (expected and expected[:0:-1])
+        transports = {end.transport for met in (calls, called) for end in (met.left, met.right)}
+        assert transports == {expected and expected[0]}
+
+    async def test(server: TurnServer, service: Place, *guests: Place) -> None:
+        await service.remote.call("listen_tcp", port=443)
+        await asyncio.gather(
+            *(try_one(service, guest, firewall) for guest, firewall in zip(guests, OPEN_PORT, strict=True))
+        )
 
     run(tmp_path, make, test)
 
@@ -171,10 +178,10 @@ def test_ice_over_tcp_to_an_open_port(firewall: Firewall, types: tuple[str, str,
 def test_an_end_with_ipv6_alone_reaches_one_with_ipv4_alone_by_a_relay(tmp_path: Path) -> None:
     """The server has both, and gives the end with IPv6 a relay that speaks IPv4 (RFC 8656 section 7.1)."""
 
-    def make(lab: Lab) -> tuple[Namespace, Namespace]:
+    def make(lab: Lab) -> tuple[Namespace, ...]:
         return lab.public("left", "2001:db8:1::1").namespace, lab.public("right", "198.51.100.1").namespace
 
-    async def test(left: Place, right: Place, server: TurnServer) -> None:
+    async def test(server: TurnServer, left: Place, right: Place) -> None:
         met = await meet("families", left, right, [f"turn:[{SERVER[1]}]:3478", server.udp])
         assert met.types is not None
         assert "relay" in met.types
