@@ -56,12 +56,12 @@ def _unanswered(pair: CandidatePair) -> str:
     return f"the peer has {refusal} for {CONSENT_TIMEOUT:g} s, so consent has expired"
 
 
-def in_doubt_from(pair: CandidatePair, since: float | None = None) -> float:
+def in_doubt_from(pair: CandidatePair, at_least_since: float = -math.inf) -> float:
     """When a pair that has been asked, and says nothing, is not to be relied upon; infinity when it was not asked.
 
-    ``since`` is the earliest time from which its silence counts, where that is not the first unanswered question's.
+    From ``at_least_since`` on it has its time in any case, in which it may be asked often.
     """
     if pair.asked_since is None:
         return math.inf
     patience = max(_DOUBT, _DOUBT_ROUND_TRIPS * (pair.smoothed_round_trip_time or 0.0))
-    return (pair.asked_since if since is None else max(pair.asked_since, since)) + patience
+    return max(pair.asked_since, at_least_since) + patience

@@ -41,7 +41,7 @@ class Search:
         self.renomination = Renomination(renomination) if renomination is not None else None
         self.remote_renominates = True
         self._next_ordinary = 0.0
-        self._next_revival = math.inf
+        self._next_revival = 0.0
 
     # The role
 

@@ -71,6 +71,11 @@ class PeersNominations:
     def __init__(self) -> None:
         self._last_value = 0
 
+    @property
+    def has_values(self) -> bool:
+        """Whether the peer tells by values which of its nominations is the last."""
+        return self._last_value > 0
+
     def take(self, pair: CandidatePair, use_candidate: bool, value: int | None) -> bool:
         """Whether a check nominates its pair, which is then to be followed as soon as the pair works.
 

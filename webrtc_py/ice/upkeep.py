@@ -27,6 +27,10 @@ _MIN_CONSENT_INTERVAL = 4.0
 _INDICATION_INTERVAL = 15.0
 # How long nothing has come in on the selected pair when it is worth asking why the peer speaks elsewhere.
 _SILENCE = 1.0
+# How long after a move the peer may not have followed yet.
+_MOVING = 3.0
+# Between questions to a selected pair that is to prove at once that it works.
+_URGENT_INTERVAL = 0.1
 
 
 class Upkeep:
@@ -43,6 +47,7 @@ class Upkeep:
         self._challenger: CandidatePair | None = None
         self._decide_at = 0.0
         self._newest_when_selected = 0
+        self._moved_at = -math.inf
 
     def be_patient(self, now: float) -> None:
         """Something new has come to light: the search has its time again (RFC 8863)."""
@@ -70,13 +75,13 @@ class Upkeep:
 
     def nominated_by_peer(self, pair: CandidatePair, now: float) -> None:
         """The controlling peer has nominated a pair, and it works."""
-        session = self._session
-        pair.nominated = True
+        session, peers = self._session, self._search.peers_nominations
+        pair.nominated, pair.nominate_on_success = True, False
         if pair is session.selected:
             return
-        if self._search.peers_nominations.follows(pair, session.selected):
+        if peers.follows(pair, session.selected):
             self.select(pair, now)
-        else:
+        elif not peers.has_values:
             self.challenge(pair, now, nominated=True)
 
     def has_begun_to_work(self, pair: CandidatePair, now: float) -> None:
@@ -111,7 +116,7 @@ class Upkeep:
         self._challenger = pair
         if selected.succeeded and (selected.last_request_sent or 0.0) + MIN_RTO <= now:
             self._ask(selected, now)
-        self._decide_at = in_doubt_from(selected, since=None if nominated else now)
+        self._decide_at = in_doubt_from(selected) if nominated else in_doubt_from(selected, now)
 
     def _decide(self, now: float) -> None:
         """The selected pair has had its time to answer."""
@@ -143,13 +148,12 @@ class Upkeep:
         return liveness(pair, self._session.timings, now).state is ICETransportState.CONNECTED
 
     def _take_over(self, pair: CandidatePair, now: float) -> None:
+        self._moved_at = now
         self.select(pair, now)
         if self._session.controlling:
             self._search.nominate(pair, now)
         else:
             self._ask(pair, now)
-            # By then the peer finds the old pair silent, and understands.
-            self._next_keepalive = min(self._next_keepalive, now + _SILENCE)
 
     # Consent
 
@@ -159,8 +163,14 @@ class Upkeep:
             self._rest(transaction.first_sent)
 
     def _rest(self, now: float) -> None:
-        """Until the next consent check; spread, so that many agents do not fall into step (RFC 7675 section 5.1)."""
-        self._next_keepalive = now + self._session.timings.consent_interval * self._session.chance.spread()
+        """Until the next consent check; spread, so that many agents do not fall into step (RFC 7675 section 5.1).
+
+        After a move it is short: the peer, who may not know of it, finds its own pair silent by then and understands.
+        """
+        interval = self._session.timings.consent_interval * self._session.chance.spread()
+        if now < self._moved_at + _MOVING:
+            interval = min(interval, _SILENCE)
+        self._next_keepalive = now + interval
 
     def ask_soon(self, pair: CandidatePair, now: float) -> None:
         """It need not wait for its turn: the peer is there without having consented, or its connection has ended."""
@@ -171,7 +181,8 @@ class Upkeep:
         """A check on the selected pair, and soon the next unless it is answered: a loss or two is no disconnection.
 
         RFC 7675 wants 4 s between two at least, which it gets when that is the interval. Pion's 5 s to
-        ``disconnected`` leave no room for it. Over TCP, nothing is lost.
+        ``disconnected`` leave no room for it. While another pair challenges the selected one, it is asked so often that
+        losses alone do not lose it its place. Over TCP, nothing is lost.
         """
         session = self._session
         pair.consent_requests_sent += 1
@@ -179,9 +190,16 @@ class Upkeep:
         if pair is not session.selected:
             return
         self._rest(now)
-        is_hopeful = session.state is not ICETransportState.DISCONNECTED or self._challenger is not None
-        if is_hopeful and session.timings.consent_interval < _MIN_CONSENT_INTERVAL and not pair.is_stream:
-            soon = now + max(MIN_RTO, 1.5 * (pair.current_round_trip_time or 0.0))
+        round_trip_time = pair.smoothed_round_trip_time or 0.0
+        if pair.is_stream:
+            return
+        if self._challenger is not None:
+            self._next_keepalive = now + max(_URGENT_INTERVAL, round_trip_time / 4)
+        elif (
+            session.state is not ICETransportState.DISCONNECTED
+            and session.timings.consent_interval < _MIN_CONSENT_INTERVAL
+        ):
+            soon = now + max(MIN_RTO, 1.5 * round_trip_time)
             self._next_keepalive = min(self._next_keepalive, soon)
 
     def handle_timeout(self, now: float) -> None:
