@@ -140,9 +140,9 @@ def test_far_deadlines_of_many_engines_are_met_together_and_near_ones_at_once() 
             drivers.append(driver)
         await asyncio.sleep(1.9)
         assert fired[:2] == [start + 0.5, start + 0.999]
-        assert len(set(fired[2:])) <= 3
+        assert len(set(fired[2:])) <= 2
         for deadline, at in zip(deadlines[2:], fired[2:], strict=True):
-            assert 0 <= at - start - deadline < 0.0201
+            assert 0 <= at - start - deadline < 0.0501
         for driver in drivers:
             driver.close()
 

@@ -15,7 +15,7 @@ _TOO_EARLY = 0.25
 # A deadline that is far is met at a full tick of the clock: the timers of a thousand idle connections then wake the
 # process a few times a second and not a thousand times, and waking costs as much as what is then done.
 _FAR = 1.0
-_TICK = 0.02
+_TICK = 0.05
 
 Datagram = TypeVar("Datagram", covariant=True)
 Happening = TypeVar("Happening", covariant=True)
