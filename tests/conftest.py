@@ -30,8 +30,8 @@ def _missing(part: str) -> str | None:
     if part == "netns":
         if sys.platform != "linux" or os.geteuid() != 0:
             return "network namespaces need root on Linux"
-        tools = [tool for tool in ("ip", "nft") if not shutil.which(tool)]
-        return f"{' and '.join(tools)} not installed (apt-get install iproute2 nftables)" if tools else None
+        tools = [tool for tool in ("ip", "nft", "sysctl") if not shutil.which(tool)]
+        return f"{' and '.join(tools)} not installed (apt-get install iproute2 nftables procps)" if tools else None
     raise pytest.UsageError(f"a test needs {part!r}, which is not one of chromium, coturn, netns")
 
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from pathlib import Path
 from types import TracebackType
 
 from .namespaces import Namespace, connect, sweep
 from .nat import LAN, NAT, STATEFUL_IPV6, WAN, Firewall, NATKind
+
+HAS_IPV6 = Path("/proc/sys/net/ipv6").exists()
 
 # The middle's end of every cable.
 _GATEWAY = "198.18.0.1"

@@ -36,6 +36,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory, tables: list[str]) -> dict[C
     return outcomes
 
 
+@pytest.mark.row("X-05", "ICE-27", "ICE-28", "ICE-34", "ICE-39", "TRN-01")
 @pytest.mark.parametrize("servers", Servers)
 @pytest.mark.parametrize("policy", Policy)
 def test_agents_connect_where_theory_says_so(policy: Policy, servers: Servers, tried: dict[Cell, Met]) -> None:

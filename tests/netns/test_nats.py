@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .lab import Lab, Router
+from .lab import HAS_IPV6, Lab, Router
 from .namespaces import sweep
 from .nat import NAT, Firewall, NATKind
 from .remote import ROOT, Remote
@@ -235,6 +235,7 @@ def test_a_cable_that_is_pulled_and_plugged_in_again(tmp_path: Path) -> None:
     run(NAT(NATKind.PORT_RESTRICTED), tmp_path, test)
 
 
+@pytest.mark.skipif(not HAS_IPV6, reason="not applicable: this kernel has no IPv6")
 def test_ipv6_comes_in_only_when_it_is_asked_for(tmp_path: Path) -> None:
     async def main() -> None:
         with Lab() as lab:

@@ -29,6 +29,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory, tables: list[str]) -> Out
     return outcomes
 
 
+@pytest.mark.row("X-04", "ICE-41", "ICE-44", "CON-07")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_a_call_comes_through(scenario: Scenario, outcomes: Outcomes) -> None:
     outcome = outcomes[scenario.__name__]

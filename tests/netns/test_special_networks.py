@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .lab import Lab
+from .lab import HAS_IPV6, Lab
 from .meeting import PATIENCE, Met, Place, meet
 from .namespaces import Namespace
 from .nat import NAT, Firewall, NATKind
@@ -22,8 +22,10 @@ pytestmark = [
     pytest.mark.needs("netns", "coturn"),
 ]
 
-SERVER = ("192.0.2.10", "2001:db8:ffff::10")
+SERVER = ("192.0.2.10", "2001:db8:ffff::10" if HAS_IPV6 else "192.0.2.11")
 
+
+needs_ipv6 = pytest.mark.skipif(not HAS_IPV6, reason="not applicable: this kernel has no IPv6")
 
 Networks = Callable[[Lab], tuple[Namespace, ...]]
 Test = Callable[..., Coroutine[None, None, None]]
@@ -90,6 +92,7 @@ def homes(*prefixes: str, firewall: Firewall = Firewall.OPEN) -> Networks:
     return make
 
 
+@needs_ipv6
 def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
     """Both firewalls let in only what was asked for: checks from both ends open both (RFC 8445 section 2.2)."""
 
@@ -102,6 +105,7 @@ def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
     run(tmp_path, homes("2001:db8:1", "2001:db8:2"), test)
 
 
+@needs_ipv6
 def test_ipv6_at_one_end_alone_is_no_path(tmp_path: Path) -> None:
     async def test(server: TurnServer, left: Place, right: Place) -> None:
         by_stun, by_turn = await asyncio.gather(
@@ -143,6 +147,7 @@ OPEN_PORT = {
 }
 
 
+@pytest.mark.row("TCP-01")
 def test_ice_over_tcp_to_an_open_port(tmp_path: Path) -> None:
     """No server at all: services let guests in who are behind strict firewalls. UDP is better where it passes."""
 
@@ -175,6 +180,8 @@ def test_ice_over_tcp_to_an_open_port(tmp_path: Path) -> None:
     run(tmp_path, make, test)
 
 
+@pytest.mark.row("DST-03")
+@needs_ipv6
 def test_an_end_with_ipv6_alone_reaches_one_with_ipv4_alone_by_a_relay(tmp_path: Path) -> None:
     """The server has both, and gives the end with IPv6 a relay that speaks IPv4 (RFC 8656 section 7.1)."""
 
