@@ -1,7 +1,8 @@
 """Many connected pairs of ICE agents in one process: the time to connect them, their memory, and what they cost idle.
 
 Each agent has one address on loopback and no server, and nothing is sent but the checks that ask for consent. aioice
-has no port that agents share.
+has no port that agents share. It nominates with its first check (RFC 5245's aggressive nomination) where webrtc_py
+sends another one (RFC 8445's regular nomination), so that its pairs connect with two checks instead of three.
 """
 
 from __future__ import annotations
