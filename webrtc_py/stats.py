@@ -6,6 +6,8 @@ Sizes are bytes, times are seconds, timestamps are seconds since the epoch. None
 from __future__ import annotations
 
 import base64
+import hashlib
+import secrets
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,6 +31,8 @@ from .states import (
 _PEER_CONNECTION_ID = "peer-connection"
 _TRANSPORT_ID = "transport"
 _SCTP_TRANSPORT_ID = "sctp-transport"
+# There are so few addresses that a hash without a secret would tell them.
+_SECRET = secrets.token_bytes(16)
 _LOCAL_CERTIFICATE_ID = "local-certificate"
 _REMOTE_CERTIFICATE_ID = "remote-certificate"
 
@@ -125,6 +129,10 @@ class CandidatePairStats(Stats):
     responses_sent: int
     responses_received: int
     consent_requests_sent: int
+    retransmissions_sent: int
+    retransmissions_received: int
+    packets_discarded_on_send: int
+    bytes_discarded_on_send: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,9 +248,10 @@ def _data_channel(channel: DataChannel, now: float) -> DataChannelStats:
 
 
 def _candidate_id(side: str, candidate: Candidate, generation: str) -> str:
-    """Says nothing of the address, and stays the same. ``generation`` is our user fragment: restarts find them anew."""
-    path = f"{candidate.foundation}-{candidate.transport}-{candidate.priority}-{candidate.port}"
-    return f"{side}-{generation}-{path}"
+    """Tells the address to nobody, and stays the same. ``generation`` is our user fragment: restarts find them anew."""
+    c = candidate
+    path = f"{side} {generation} {c.transport} {c.tcp_type} {c.address} {c.port} {c.type} {c.foundation} {c.priority}"
+    return f"{side}-candidate-{hashlib.blake2b(path.encode(), digest_size=8, key=_SECRET).hexdigest()}"
 
 
 def _pair_id(pair: PairFigures) -> str:
@@ -304,6 +313,10 @@ def _candidate_pair(pair: PairFigures, now: float) -> CandidatePairStats:
         responses_sent=pair.responses_sent,
         responses_received=pair.responses_received,
         consent_requests_sent=pair.consent_requests_sent,
+        retransmissions_sent=pair.retransmissions_sent,
+        retransmissions_received=pair.retransmissions_received,
+        packets_discarded_on_send=pair.packets_discarded_on_send,
+        bytes_discarded_on_send=pair.bytes_discarded_on_send,
     )
 
 

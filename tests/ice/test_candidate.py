@@ -133,7 +133,7 @@ def test_outside_the_grammar(text: str) -> None:
     assert not isinstance(caught.value, UnsupportedCandidateError)
 
 
-@pytest.mark.row("SDP-ICE-02", "SDP-ICE-04")
+@pytest.mark.row("SDP-ICE-02", "SDP-ICE-04", "TCP-03")
 @pytest.mark.parametrize(
     "text",
     [
@@ -149,6 +149,17 @@ def test_outside_the_grammar(text: str) -> None:
 def test_inside_the_grammar_but_to_be_ignored(text: str) -> None:
     with pytest.raises(UnsupportedCandidateError):
         unmarshal_candidate(text)
+
+
+@pytest.mark.row("TCP-03")
+@pytest.mark.parametrize("tcp_type", list(TCPType))
+def test_tcp_candidates_say_who_begins(tcp_type: TCPType) -> None:
+    text = f"candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype {tcp_type} generation 0"
+    candidate = unmarshal_candidate(text)
+    assert candidate.tcp_type is tcp_type
+    assert candidate.marshal() == text
+    shouted = unmarshal_candidate(f"candidate:1 1 TCP 1 192.0.2.1 9 typ host generation 0 tcptype {tcp_type.upper()}")
+    assert shouted == candidate
 
 
 @pytest.mark.row("SDP-ICE-03")

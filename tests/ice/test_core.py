@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -25,6 +26,7 @@ from webrtc_py.ice.candidate import candidate_priority, local_preference, peer_r
 from webrtc_py.ice.core import Core
 from webrtc_py.ice.events import PermissionNeeded
 from webrtc_py.ice.options import AgentTimings
+from webrtc_py.ice.stats import CandidatePairStats
 from webrtc_py.states import CandidatePairState, CandidateType, ICERole, ICETransportState
 
 NEW, CHECKING, CONNECTED, COMPLETED = (
@@ -435,6 +437,38 @@ def test_statistics() -> None:
     alice.core.data_sent(1200, 1, now)
     assert (pair.packets_received, pair.bytes_received, pair.last_packet_received) == (2, 2400, now)
     assert (pair.packets_sent, pair.bytes_sent, pair.last_packet_sent) == (1, 1200, now)
+    alice.core.data_discarded(900, 3)
+    stats = CandidatePairStats.of(pair, "alic", selected=True, epoch=1000.0)
+    for name in (field.name for field in dataclasses.fields(stats)):
+        if hasattr(pair, name):
+            assert getattr(stats, name) == getattr(pair, name)
+    assert (stats.packets_discarded_on_send, stats.bytes_discarded_on_send) == (3, 900)
+    assert (stats.generation, stats.selected) == ("alic", True)
+    assert stats.first_request_sent_timestamp == start + 1000
+    assert stats.last_packet_received_timestamp == stats.last_packet_sent_timestamp == now + 1000
+    assert stats.last_response_received_timestamp == pytest.approx((pair.last_response_received or 0) + 1000)
+
+
+def test_round_trips_are_smoothed_and_repetitions_counted() -> None:
+    wire, alice, bob = two_peers(Wire(delay=0.02))
+    connect(wire, alice, bob)
+    wire.run(20)
+    pair = alice.core.pairs[0]
+    assert pair.smoothed_round_trip_time == pytest.approx(0.04)
+    wire.delay = 0.1
+    wire.run(2.5)
+    assert pair.current_round_trip_time == pytest.approx(0.2)
+    assert 0.05 < (pair.smoothed_round_trip_time or 0) < 0.11
+    wire.run(120)
+    assert pair.smoothed_round_trip_time == pytest.approx(0.2, abs=0.01)
+    lost = Wire(delay=0.02)
+    lost, carol, dave = two_peers(lost)
+    lost.blocked = lambda packet: lost.now < 101 and packet.sender is dave and not packet.is_request
+    connect(lost, carol, dave)
+    [theirs] = dave.core.pairs
+    assert carol.core.pairs[0].retransmissions_sent >= 1
+    assert theirs.retransmissions_received == carol.core.pairs[0].retransmissions_sent
+    assert carol.core.pairs[0].requests_sent == theirs.requests_received
 
 
 @pytest.mark.row("ICE-46")

@@ -159,6 +159,17 @@ def test_candidates_before_the_credentials_are_held_but_not_without_end() -> Non
     assert len(alice.core.pairs) == MAX_REMOTE_CANDIDATES
 
 
+@pytest.mark.row("TRI-10")
+def test_component_1_goes_first_and_no_other_goes_at_all() -> None:
+    """All of a session runs over one component; one that a peer of several trickles before it delays nothing."""
+    hand = Hand(controlling=True)
+    hand.core.add_remote_candidate(dataclasses.replace(host(*THERE), component=2), hand.now)
+    hand.core.add_remote_candidate(host(*THERE), hand.now)
+    assert [where for where, _ in hand.requests()] == [THERE]
+    assert [pair.remote.component for pair in hand.core.pairs] == [1]
+    assert hand.core.dropped.ignored == {"all runs over one component": 1}
+
+
 @pytest.mark.parametrize(
     "candidate",
     [

@@ -24,6 +24,7 @@ from .data_path import DataReceiver, Inbox, Traffic
 from .explain import explain
 from .gather_plan import GatheringError
 from .generation import Generation, new_credentials
+from .generations import Generations
 from .listener import AgentListener
 from .mdns import AgentNames
 from .pair import CandidatePair
@@ -33,11 +34,8 @@ from .udp_port import UDPPort
 
 logger = logging.getLogger(__name__)
 
-# How long the old path is kept beside the new one: what the peer still sends on it arrives, and is answered.
-_LINGER = 5.0
 # Candidates of a generation that our own restart has yet to catch up with; a generation has no more of use.
 _MAX_AHEAD = 100
-_CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
 
 
 class Agent:
@@ -59,10 +57,7 @@ class Agent:
         self._tie_breaker = secrets.randbits(64)
         self._inbox = Inbox(self._shared)
         self._remote_renominates = True
-        self._generations = [self._new_generation(options.local_ufrag, options.local_pwd)]
-        """Oldest first. Those before the one in use linger; those after it have no path yet."""
-        self._lingering: asyncio.TimerHandle | None = None
-        self._cleaning: set[asyncio.Task[None]] = set()
+        self._generations = Generations(self._new_generation(options.local_ufrag, options.local_pwd), self._shared)
         self._remote_lite = False
         self._ahead: list[Candidate | None] = []
         self._state = ICETransportState.NEW
@@ -123,14 +118,12 @@ class Agent:
 
     @property
     def role(self) -> ICERole:
-        """That of the newest generation that has been started: a restart keeps it."""
-        started = (one for one in reversed(self._generations) if one.core.state is not ICETransportState.NEW)
-        return next(started, self._newest).core.role
+        return self._generations.role
 
     @property
     def is_restarting(self) -> bool:
         """Whether a restart has been begun whose generation has not selected a pair yet."""
-        return len(self._generations) > 1 and self._newest.core.selected is None
+        return self._generations.is_restarting
 
     def explain(self) -> str:
         """Why the connection is in the state it is in: a few lines for people. Credentials are not in it."""
@@ -176,7 +169,7 @@ class Agent:
         selected = self._in_use.core.selected
         return [
             CandidatePairStats.of(pair, generation.core.local_ufrag, selected=pair is selected, epoch=epoch)
-            for generation in reversed(self._generations)
+            for generation in self._generations
             for pair in generation.core.pairs
         ]
 
@@ -222,11 +215,10 @@ class Agent:
         The credentials stay. InvalidStateError once the agent has been started.
         """
         self._check_open()
-        if len(self._generations) > 1 or self._newest.core.state is not ICETransportState.NEW:
+        if self._generations.are_several or self._newest.core.state is not ICETransportState.NEW:
             raise InvalidStateError("the ICE agent has been started; a restart gathers anew")
         with self._shared.step:
-            self._generations.append(self._new_generation(*self.get_local_user_credentials()))
-            self._retire(self._generations[0])
+            self._generations.begin(self._new_generation(*self.get_local_user_credentials()))
             self._set_gathering_state(ICEGathererState.NEW)
 
     async def gathering_complete(self) -> None:
@@ -246,7 +238,7 @@ class Agent:
         After a :meth:`restart` they are the peer's new ones, and the checks begin.
         """
         self._check_open()
-        if len(self._generations) > 1 and self._newest.core.state is ICETransportState.NEW:
+        if self._generations.awaits_peer:
             self.start(self._newest.core.controlling, ufrag, pwd, remote_lite=self._remote_lite)
         else:
             self._newest.set_remote_credentials(ufrag, pwd)
@@ -257,12 +249,10 @@ class Agent:
         Once for each generation; a restarted one keeps the role (RFC 8445 section 9).
         """
         self._check_open()
-        if len(self._generations) > 1:
-            controlling = self._generations[-2].core.controlling
+        if self._generations.are_several:
+            controlling = self.role is ICERole.CONTROLLING
         self._newest.start(controlling, ufrag, pwd, remote_lite=remote_lite)
-        # From now on both ends look with these credentials, and not with those of a restart that has found no path yet.
-        for superseded in self._generations[self._generations.index(self._in_use) + 1 : -1]:
-            self._retire(superseded)
+        self._generations.supersede()
         ahead, self._ahead = self._ahead, []
         for candidate in ahead:
             if candidate is None or candidate.ufrag == ufrag:
@@ -296,25 +286,21 @@ class Agent:
         """
         self._check_open()
         replaced = self._newest
-        if len(self._generations) == 1 and replaced.core.state is ICETransportState.NEW:
+        if not self._generations.are_several and replaced.core.state is ICETransportState.NEW:
             raise InvalidStateError("the ICE agent has not been started, so there is nothing to restart")
         newest = self._new_generation(ufrag, pwd)
         with self._shared.step:
-            self._end_lingering()
-            self._generations.append(newest)
-            if replaced.core.state is ICETransportState.NEW:
-                self._retire(replaced)
+            self._generations.begin(newest)
             replaced.core.trace.tell(self._shared.loop.time(), "restarts as %s", newest.core.local_ufrag)
             self._set_gathering_state(ICEGathererState.NEW)
             self._update_state("ICE restarts")
 
     def cancel_restart(self) -> None:
         """Undo a :meth:`restart` that has not been started yet: all is as before it. InvalidStateError otherwise."""
-        dropped = self._newest
-        if len(self._generations) == 1 or dropped.core.state is not ICETransportState.NEW:
+        if not self._generations.awaits_peer:
             raise InvalidStateError("no restart waits for the peer's credentials")
         with self._shared.step:
-            self._retire(dropped)
+            self._generations.cancel()
             self._newest.core.trace.tell(self._shared.loop.time(), "goes on: the restart was cancelled")
             self._set_gathering_state(self._newest.gathering_state)
             self._update_state("the restart was cancelled")
@@ -362,22 +348,12 @@ class Agent:
             elif self._ahead[-1] is not None:
                 self._ahead.append(None)  # the end of those that wait
             return
-        generation = self._generation_of(candidate.ufrag)
+        generation = self._generations.of_peer(candidate.ufrag)
         if generation is not None:
             resolve = self._options.multicast_dns_mode is not MulticastDNSMode.DISABLED
             generation.add_remote_candidate(candidate, resolve=resolve)
         elif len(self._ahead) < _MAX_AHEAD:
             self._ahead.append(candidate)
-
-    def _generation_of(self, remote_ufrag: str | None) -> Generation | None:
-        """None for one that we have not heard of."""
-        if remote_ufrag is None:
-            return self._newest
-        for generation in self._generations:
-            if generation.core.remote_ufrag == remote_ufrag:
-                return generation
-        is_first = len(self._generations) == 1 and self._newest.core.remote_ufrag is None
-        return self._newest if is_first else None
 
     async def name_of(self, host: str) -> str:
         """The name that hides a local address. OSError when nobody could resolve it."""
@@ -406,26 +382,21 @@ class Agent:
         """Send over the path; without one the train is dropped and counted."""
         if not self._in_use.data.send(train) and not self._newest.data.send(train):
             self._inbox.dropped += len(train)
+            self._in_use.core.data_discarded(len(train.data), len(train))
 
     # What the generations tell
 
     @property
     def _newest(self) -> Generation:
-        return self._generations[-1]
+        return self._generations.newest
 
     @property
     def _in_use(self) -> Generation:
-        """The generation whose path carries the data: the newest that has one, else the oldest."""
-        has_path = (one for one in reversed(self._generations) if one.core.selected is not None)
-        return next(has_path, self._generations[0])
+        return self._generations.in_use
 
     def find_port(self, host: str) -> UDPPort | None:
         """The port on a local address, of whichever generation."""
-        for generation in reversed(self._generations):
-            port = generation.port_on(host)
-            if port is not None:
-                return port
-        return None
+        return self._generations.find_port(host)
 
     def candidate_found(self, generation: Generation, candidate: Candidate | None) -> None:
         if generation is self._newest:
@@ -471,16 +442,15 @@ class Agent:
     def pair_selected(self, generation: Generation, pair: CandidatePair) -> None:
         if generation is not self._in_use:
             return
-        if generation is not self._generations[0] and self._lingering is None:
-            now, replaced = self._shared.loop.time(), self._generations[0].core.local_ufrag
-            generation.core.trace.tell(now, "takes over from %s", replaced)
-            self._lingering = self._shared.loop.call_later(_LINGER, self._end_lingering)
+        replaced = self._generations.take_over(generation)
+        if replaced is not None:
+            generation.core.trace.tell(self._shared.loop.time(), "takes over from %s", replaced.core.local_ufrag)
         for listener in list(self._listeners):
             listener.selected_pair_changed(pair)
         self.on_selected_candidate_pair_change.emit(pair.local, pair.remote)
 
     def _update_state(self, reason: str) -> None:
-        state = self._combined_state()
+        state = self._newest.state if self._closing is not None else self._generations.state
         if state is self._state:
             return
         self._state = state
@@ -489,48 +459,20 @@ class Agent:
             listener.state_changed(state, reason)
         self.on_connection_state_change.emit(state)
 
-    def _combined_state(self) -> ICETransportState:
-        newest = self._newest.state
-        if self._closing is not None or not self.is_restarting:
-            return newest
-        if self._in_use.state in _CONNECTED:
-            return ICETransportState.CONNECTED
-        return self._generations[-2].state if newest is ICETransportState.NEW else newest
-
     # The end
-
-    def _end_lingering(self) -> None:
-        """Give up the generations before the one in use."""
-        if self._lingering is not None:
-            self._lingering.cancel()
-            self._lingering = None
-        for generation in self._generations[: self._generations.index(self._in_use)]:
-            self._retire(generation)
-
-    def _retire(self, generation: Generation) -> None:
-        """Give up a generation that nobody needs any more."""
-        self._generations.remove(generation)
-        generation.stop()
-        task = self._shared.loop.create_task(generation.clean_up(), name="ICE: retire a generation")
-        self._cleaning.add(task)
-        task.add_done_callback(self._cleaning.discard)
 
     async def close(self) -> None:
         """Stop at once; within two seconds nothing is left: no socket, no task, no allocation on a TURN server."""
         if self._closing is None:
             self._closing = self._shared.loop.create_task(self._clean_up(), name="close the ICE agent")
             with self._shared.step:
-                if self._lingering is not None:
-                    self._lingering.cancel()
                 self._inbox.close()
-                for generation in self._generations[:-1]:
-                    self._retire(generation)
-                self._newest.stop()
+                self._generations.stop()
                 self._events.close_after_queued()
         await asyncio.shield(self._closing)
 
     async def _clean_up(self) -> None:
-        await asyncio.gather(self._newest.clean_up(), *self._cleaning)
+        await self._generations.clean_up()
         await self._names.close()
 
     def _check_open(self) -> None:

@@ -31,10 +31,22 @@ class CandidatePairStats:
     responses_sent: int
     responses_received: int
     consent_requests_sent: int
+    """Of ``requests_sent`` those that only asked whether the peer still consents to data."""
+    retransmissions_sent: int
+    """Of ``requests_sent`` those that had been sent before."""
+    retransmissions_received: int
+    packets_discarded_on_send: int
+    """What the application sent while nothing may be sent on the pair, though it is selected."""
+    bytes_discarded_on_send: int
     current_round_trip_time: float | None
+    smoothed_round_trip_time: float | None
     total_round_trip_time: float
     last_packet_sent_timestamp: float | None
     last_packet_received_timestamp: float | None
+    first_request_sent_timestamp: float | None
+    last_request_sent_timestamp: float | None
+    last_request_received_timestamp: float | None
+    last_response_received_timestamp: float | None
     failure: str
     """Why the last check failed; empty when it did not."""
 
@@ -63,9 +75,18 @@ class CandidatePairStats:
             responses_sent=pair.responses_sent,
             responses_received=pair.responses_received,
             consent_requests_sent=pair.consent_requests_sent,
+            retransmissions_sent=pair.retransmissions_sent,
+            retransmissions_received=pair.retransmissions_received,
+            packets_discarded_on_send=pair.packets_discarded_on_send,
+            bytes_discarded_on_send=pair.bytes_discarded_on_send,
             current_round_trip_time=pair.current_round_trip_time,
+            smoothed_round_trip_time=pair.smoothed_round_trip_time,
             total_round_trip_time=pair.total_round_trip_time,
             last_packet_sent_timestamp=time_of_day(pair.last_packet_sent),
             last_packet_received_timestamp=time_of_day(pair.last_packet_received),
+            first_request_sent_timestamp=time_of_day(pair.first_request_sent),
+            last_request_sent_timestamp=time_of_day(pair.last_request_sent),
+            last_request_received_timestamp=time_of_day(pair.last_request_received),
+            last_response_received_timestamp=time_of_day(pair.last_response_received),
             failure=pair.failure,
         )
