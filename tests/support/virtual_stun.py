@@ -22,6 +22,8 @@ class STUNServer:
         self.silent = False
         self.error_code: int | None = None
         """Answer with this error instead."""
+        self.mapped: Address | None = None
+        """Tell this address instead of where the request came from."""
         self.requests = 0
         host.is_infrastructure = True
         for interface in host.interfaces():
@@ -52,6 +54,6 @@ class STUNServer:
             answer.message_class = stun.Class.ERROR
             answer.attributes["ERROR-CODE"] = (self.error_code, "as the test wishes")
         else:
-            answer.attributes["XOR-MAPPED-ADDRESS"] = source
+            answer.attributes["XOR-MAPPED-ADDRESS"] = self.mapped or source
         answer.add_fingerprint()
         return bytes(answer)

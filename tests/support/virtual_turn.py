@@ -106,7 +106,7 @@ class TURNServer:
     def drop_streams(self) -> None:
         """Close all connections, as a server does that dies in order."""
         for stream in self._streams:
-            stream.close()
+            self._forget(stream)
 
     def _addresses(self) -> list[str]:
         return [address for interface in self.host.interfaces() for address in interface.addresses]
@@ -152,13 +152,14 @@ class TURNServer:
             for message in framer.feed(data):
                 self._take(bytes(message), stream.remote_address, stream.local_address[0], stream.write)
 
-        def on_lost(error: Exception | None) -> None:
-            client = self._clients.pop(stream.remote_address, None)
-            if client is not None:
-                client.close()
-            stream.close()
+        stream.set_receiver(on_data, lambda error: self._forget(stream))
 
-        stream.set_receiver(on_data, on_lost)
+    def _forget(self, stream: Stream) -> None:
+        """A connection that ends takes its allocation with it."""
+        client = self._clients.pop(stream.remote_address, None)
+        if client is not None:
+            client.close()
+        stream.close()
 
     def _take(self, data: bytes, source: Address, local: str, reply: Reply) -> None:
         if self.silent:

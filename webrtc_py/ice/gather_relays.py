@@ -23,7 +23,7 @@ from .dialer import Dialer
 from .gather_plan import CandidateMaker, GatherPlan, Host
 from .relay import Allocation, AllocationError
 from .server_codes import UNREACHABLE
-from .turn import ALLOCATION_MISMATCH, TRY_ALTERNATE
+from .turn import ALLOCATION_MISMATCH, TRY_ALTERNATE, is_unicast
 from .url import ServerURL
 
 logger = logging.getLogger(__name__)
@@ -186,13 +186,22 @@ class RelayGathering:
                     continue
                 raise ServerError(error.error_code, error.reason) from None
             except TimeoutError as error:
-                reason = why(error) if error.errno else f"no connection to it within {self._plan.timeout:g} s"
+                how = " through the proxy" if self._dialer.uses_proxy(url.protocol) else ""
+                reason = why(error) if error.errno else f"no connection{how} within {self._plan.timeout:g} s"
                 raise ServerError(UNREACHABLE, f"the server cannot be reached: {reason}") from None
             except OSError as error:
                 raise ServerError(UNREACHABLE, f"the server cannot be reached: {why(error)}") from None
 
     def _may_go(self, url: ServerURL, alternate: Address, server: Address) -> bool:
-        """RFC 8489 section 10: it is of the same family; and our filters leave us an address to ask it from."""
+        """RFC 8489 section 10: it is of the same family; and our filters leave us an address to ask it from.
+
+        A server elsewhere does not send us to what listens on this host.
+        """
+        host, port = alternate
+        if not port or not is_unicast(host):
+            return False
+        if ipaddress.ip_address(host).is_loopback and not self._dialer.is_own(server[0]):
+            return False
         if self._dialer.uses_proxy(url.protocol):
             return True
         return _family(alternate) == _family(server) and any(

@@ -47,12 +47,14 @@ async def _find_by_name(url: ServerURL, network: Network) -> list[Address]:
         if not targets:
             raise ServerError(UNREACHABLE, f"{url.host} says that it has no {url.srv_service}")
         for name, port in targets[:_MAX_TARGETS]:
-            if name == url.host:
-                with contextlib.suppress(OSError):
-                    return [(host, port) for host, _ in await addresses]
-            else:
-                with contextlib.suppress(OSError):
-                    return await network.resolve(name, port)
+            found: list[Address] = []
+            with contextlib.suppress(OSError):
+                if name == url.host:
+                    found = [(host, port) for host, _ in await addresses]
+                else:
+                    found = await network.resolve(name, port)
+            if found:
+                return found
         raise OSError("no target of its SRV records has an address")
     finally:
         addresses.cancel()
