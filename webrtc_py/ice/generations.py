@@ -1,0 +1,138 @@
+"""An agent's generations side by side: which of them carries the data, and what state that makes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from ..runtime.shared import Shared
+from ..states import ICERole, ICETransportState
+from .generation import Generation
+from .udp_port import UDPPort
+
+# How long the old path is kept beside the new one: what the peer still sends on it arrives, and is answered.
+_LINGER = 5.0
+_CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
+
+
+class Generations:
+    """Oldest first. Those before the one in use linger; those after it have no path yet."""
+
+    def __init__(self, first: Generation, shared: Shared) -> None:
+        self._shared = shared
+        self._all = [first]
+        self._lingering: asyncio.TimerHandle | None = None
+        self._cleaning: set[asyncio.Task[None]] = set()
+
+    def __iter__(self) -> Iterator[Generation]:
+        """The newest first."""
+        return reversed(self._all)
+
+    @property
+    def newest(self) -> Generation:
+        return self._all[-1]
+
+    @property
+    def in_use(self) -> Generation:
+        """The one whose path carries the data: the newest that has one, else the oldest."""
+        if len(self._all) == 1:
+            return self._all[0]
+        return next((one for one in self if one.core.selected is not None), self._all[0])
+
+    @property
+    def are_several(self) -> bool:
+        return len(self._all) > 1
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether a restart has been begun whose generation has not selected a pair yet."""
+        return self.are_several and self.newest.core.selected is None
+
+    @property
+    def awaits_peer(self) -> bool:
+        """Whether the newest is a restart that has not been started."""
+        return self.are_several and self.newest.core.state is ICETransportState.NEW
+
+    @property
+    def role(self) -> ICERole:
+        """That of the newest generation that has been started: a restart keeps it."""
+        return next((one for one in self if one.core.state is not ICETransportState.NEW), self.newest).core.role
+
+    @property
+    def state(self) -> ICETransportState:
+        """``connected`` while the old path lives, whatever the restart comes to."""
+        newest = self.newest.state
+        if not self.is_restarting:
+            return newest
+        if self.in_use.state in _CONNECTED:
+            return ICETransportState.CONNECTED
+        return self._all[-2].state if newest is ICETransportState.NEW else newest
+
+    def of_peer(self, remote_ufrag: str | None) -> Generation | None:
+        """The one that a candidate of the peer's belongs to; None for one that we have not heard of."""
+        if remote_ufrag is None:
+            return self.newest
+        for generation in self._all:
+            if generation.core.remote_ufrag == remote_ufrag:
+                return generation
+        is_first = not self.are_several and self.newest.core.remote_ufrag is None
+        return self.newest if is_first else None
+
+    def find_port(self, host: str) -> UDPPort | None:
+        """The port on a local address, of whichever generation."""
+        return next((port for one in self if (port := one.port_on(host)) is not None), None)
+
+    def begin(self, generation: Generation) -> None:
+        """Begin a restart; it takes the place of one that was never started."""
+        replaced = self.newest
+        self._end_lingering()
+        self._all.append(generation)
+        if replaced.core.state is ICETransportState.NEW:
+            self._retire(replaced)
+
+    def cancel(self) -> None:
+        """Give up the newest."""
+        self._retire(self.newest)
+
+    def supersede(self) -> None:
+        """The newest was started: give up the restarts before it that have found no path yet.
+
+        From now on both ends look with its credentials, and not with theirs.
+        """
+        for superseded in self._all[self._all.index(self.in_use) + 1 : -1]:
+            self._retire(superseded)
+
+    def take_over(self, generation: Generation) -> Generation | None:
+        """A generation has selected a pair: the one whose place it takes, or None when it had no other before it."""
+        if generation is self._all[0] or self._lingering is not None:
+            return None
+        self._lingering = self._shared.loop.call_later(_LINGER, self._end_lingering)
+        return self._all[0]
+
+    def _end_lingering(self) -> None:
+        """Give up the generations before the one in use."""
+        self._stop_lingering()
+        for generation in self._all[: self._all.index(self.in_use)]:
+            self._retire(generation)
+
+    def _stop_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+
+    def _retire(self, generation: Generation) -> None:
+        self._all.remove(generation)
+        generation.stop()
+        task = self._shared.loop.create_task(generation.clean_up(), name="ICE: retire a generation")
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaning.discard)
+
+    def stop(self) -> None:
+        """Stop all; :meth:`clean_up` gives back what takes longer."""
+        self._stop_lingering()
+        for generation in self._all[:-1]:
+            self._retire(generation)
+        self.newest.stop()
+
+    async def clean_up(self) -> None:
+        await asyncio.gather(self.newest.clean_up(), *self._cleaning)
