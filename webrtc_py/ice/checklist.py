@@ -61,7 +61,7 @@ class CheckList:
         pair = CandidatePair(self.last_id + 1, local, base_id, remote, destination, self.controlling)
         if pair.is_unproven_stranger and self._count_unproven_strangers() >= MAX_UNPROVEN_STRANGERS:
             return None
-        if not self._make_room(pair.priority):
+        if not self.make_room(pair.priority):
             return None
         self.last_id += 1
         self._set_first_state(pair)
@@ -76,25 +76,23 @@ class CheckList:
                 existing.local = local
             self.rename(existing, base=local)
 
-    def has_room(self, priority: int) -> bool:
-        """Whether a pair of such a priority would be taken; if not, none that is worse would."""
-        return len(self.paths) < self._max_pairs or self._find_worse(priority) is not None
+    def make_room(self, priority: int) -> bool:
+        """Whether a pair of such a priority is taken; if not, none that is worse would be.
 
-    def _make_room(self, priority: int) -> bool:
+        RFC 8445 section 6.1.2.5: the pair of lowest priority goes, but never one that works or is being checked.
+        """
         if len(self.paths) < self._max_pairs:
             return True
-        worst = self._find_worse(priority)
+        worst, lowest = None, priority
+        for pair in self.paths.values():
+            if pair.state is FAILED and not pair.nominated:
+                worst = pair
+                break
+            if pair.priority < lowest and (pair.state is WAITING or pair.state is FROZEN):
+                worst, lowest = pair, pair.priority
         if worst is not None:
             self.remove(worst)
         return worst is not None
-
-    def _find_worse(self, priority: int) -> CandidatePair | None:
-        """RFC 8445 section 6.1.2.5: the pair of lowest priority goes, but never one that works or is being checked."""
-        failed = [pair for pair in self.paths.values() if pair.state is FAILED and not pair.nominated]
-        if failed:
-            return min(failed, key=lambda pair: pair.priority)
-        worst = min(self.in_state(FROZEN, WAITING), key=lambda pair: pair.priority, default=None)
-        return worst if worst is not None and worst.priority < priority else None
 
     def _count_unproven_strangers(self) -> int:
         return sum(1 for pair in self.paths.values() if pair.is_unproven_stranger)

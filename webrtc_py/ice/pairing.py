@@ -213,7 +213,7 @@ class Pairing:
         # A link-local destination is on its base's link, and so are the sources that its answers are seen to come from.
         path = local.base_id, (remote.host, theirs.port)
         checklist = self._checklist
-        if path not in checklist.paths and not checklist.has_room(pair_priority(ours, theirs, checklist.controlling)):
+        if path not in checklist.paths and not checklist.make_room(pair_priority(ours, theirs, checklist.controlling)):
             return False
         pair = checklist.add(ours, local.base_id, theirs, path[1])
         if pair is not None:
