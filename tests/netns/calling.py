@@ -40,6 +40,8 @@ class Report:
     """Which number was expected, and which came instead."""
     silences: list[tuple[float, float]]
     """From when to when nothing came, where that was long."""
+    stall: float
+    """The longest that the program itself was kept from running."""
     states: list[tuple[float, str]]
     """ICE's, and since when."""
     errors: list[str]

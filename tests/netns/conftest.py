@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.register_assert_rewrite("tests.netns.calling", "tests.netns.meeting", "tests.netns.outages")
+
 TABLES = pytest.StashKey[list[str]]()
 
 

@@ -57,6 +57,8 @@ class Call:
     pc: PeerConnection
     count: Count = field(default_factory=Count)
     sent: int = 0
+    stall: float = 0.0
+    """The longest that this program was late to send, being kept from running."""
     states: list[tuple[float, str]] = field(default_factory=list)
     ufrags: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
@@ -146,6 +148,7 @@ class Connections(Service):
             "received": call.count.received,
             "wrong": call.count.wrong,
             "silences": call.count.silences,
+            "stall": call.stall,
             "states": call.states,
             "errors": call.errors,
             "types": [pair.local.typ, pair.remote.typ],
@@ -183,10 +186,13 @@ class Connections(Service):
 
     async def _count(self, call: Call, channel: DataChannel, interval: float, size: int) -> None:
         await channel.opened()
+        due = time.monotonic()
         while True:
+            call.stall = max(call.stall, time.monotonic() - due)
             if channel.buffered_amount < _MAX_BUFFERED:
                 channel.send(call.sent.to_bytes(8, "big").ljust(size, b"-"))
                 call.sent += 1
+            due = time.monotonic() + interval
             await asyncio.sleep(interval)
 
 

@@ -16,7 +16,7 @@ from .turn import TurnServer, turn_server
 
 SERVER = "192.0.2.10"
 # As many cells at a time.
-CONCURRENT = 40
+CONCURRENT = 32
 
 _NATS = {
     End.FULL_CONE: NATKind.FULL_CONE,

@@ -28,7 +28,7 @@ CONNECTED = ("connected", "completed")
 # The defaults, and what they become on a busy machine.
 DISCONNECTED_AFTER = 5.0
 FAILED_AFTER = 30.0
-ALLOWANCE = 2.0
+ALLOWANCE = 3.0
 # The kernel may take as long to notice that a cable is in again.
 CARRIER = 1.0
 
@@ -103,7 +103,7 @@ async def link_down_for_20_s(outages: Outages) -> Outage:
     router.cable.pull()
     for end in call.ends:
         noticed = await end.until("disconnected", timeout=DISCONNECTED_AFTER + ALLOWANCE) - down
-        assert noticed > DISCONNECTED_AFTER - ALLOWANCE
+        assert noticed > DISCONNECTED_AFTER - 0.5
     await asyncio.sleep(down + 20.0 - time.monotonic())
     router.cable.plug_in()
     up = time.monotonic()
@@ -125,7 +125,7 @@ async def link_down_for_good(outages: Outages) -> Outage:
     for end in call.ends:
         failed = await end.until("failed", timeout=FAILED_AFTER + ALLOWANCE) - down
         # The last answer to a check, which gave consent for 30 s, came up to a check's interval before.
-        assert failed > FAILED_AFTER - 2.0 - ALLOWANCE
+        assert failed > FAILED_AFTER - 3.0
         assert await end.do("explain")
     router.cable.plug_in()
     await asyncio.sleep(CARRIER + 0.5)
@@ -267,8 +267,10 @@ async def restarts_under_load(outages: Outages) -> Outage:
     for end in call.ends:
         assert set(end.history) <= {"checking", *CONNECTED}
         assert await end.do("generations") == 7
-    outage = Outage.of(await call.finish(), began, ended)
-    assert outage.silence < 0.5
+    reports = await call.finish()
+    outage = Outage.of(reports, began, ended)
+    # What is lost is sent again after a second; a busy machine may be silent by itself.
+    assert outage.silence < 0.5 + sum(report.stall for report in reports)
     return outage
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from .namespaces import Namespace
 
 ROOT = Path(__file__).parents[2]
+_START_TIMEOUT = 60.0
 _CALL_TIMEOUT = 20.0
 _LIMIT = 1 << 20
 
@@ -36,6 +37,7 @@ class Remote:
         self._process = process
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._ready = asyncio.Event()
         self._ended = False
 
     @classmethod
@@ -55,6 +57,7 @@ class Remote:
         remote = cls(namespace.label, process, log)
         reading = asyncio.create_task(remote._read())
         try:
+            await remote._is_ready()
             yield remote
         finally:
             assert process.stdin is not None
@@ -65,6 +68,13 @@ class Remote:
                 process.kill()
                 await process.wait()
             await reading
+
+    async def _is_ready(self) -> None:
+        """Wait until the program can be called; many may be starting at once."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), _START_TIMEOUT)
+        if self._ended or not self._ready.is_set():
+            raise RuntimeError(f"{self.label} did not start:\n{self.log_text()}")
 
     async def call(self, method: str, /, **arguments: Any) -> Any:
         """What the program's method returns. RuntimeError when it raised or has ended."""
@@ -96,6 +106,9 @@ class Remote:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             message = json.loads(line)
+            if message.get("event") == "ready":
+                self._ready.set()
+                continue
             if "id" not in message:
                 self.on_event(message)
                 continue
@@ -107,6 +120,7 @@ class Remote:
             else:
                 answer.set_result(message["result"])
         self._ended = True
+        self._ready.set()
         for answer in self._calls.values():
             if not answer.done():
                 answer.set_exception(RuntimeError(f"{self.label} has ended:\n{self.log_text()}"))
@@ -126,6 +140,7 @@ class Service:
         reader = asyncio.StreamReader(limit=_LIMIT)
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         tasks: set[asyncio.Task[None]] = set()
+        self.tell("ready")
         async for line in reader:
             message = json.loads(line)
             number, method = message.pop("id"), message.pop("call")
