@@ -11,14 +11,8 @@ from tests.support.turn_exchange import BOTH, PEER, PEER_IPV6, Exchange, make_cl
 from tests.support.turn_server import FakeTurnServer
 from webrtc_py.ice import stun
 from webrtc_py.ice.retransmission import Retransmission
-from webrtc_py.ice.turn import (
-    MAX_PAYLOAD,
-    Allocated,
-    AllocationFailed,
-    Closed,
-    PermissionRefused,
-    Refreshed,
-)
+from webrtc_py.ice.turn import Allocated, AllocationFailed, Closed, Refreshed
+from webrtc_py.ice.turn_peers import MAX_PAYLOAD, PermissionRefused
 
 OTHER_PORT = ("192.0.2.77", 5001)
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.support.turn_exchange import PEER, Exchange, make_client
 from tests.support.turn_server import FakeTurnServer
 from webrtc_py.ice import stun
-from webrtc_py.ice.turn import Allocated, AllocationFailed, PermissionRefused, TurnClient
+from webrtc_py.ice.turn import Allocated, AllocationFailed, TurnClient
+from webrtc_py.ice.turn_peers import PermissionRefused
 
 
 @pytest.mark.row("TRN-15")

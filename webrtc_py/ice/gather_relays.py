@@ -23,7 +23,8 @@ from .dialer import Dialer
 from .gather_plan import CandidateMaker, GatherPlan, Host
 from .relay import Allocation, AllocationError
 from .server_codes import UNREACHABLE
-from .turn import ALLOCATION_MISMATCH, TRY_ALTERNATE, is_unicast
+from .turn import TRY_ALTERNATE, is_unicast
+from .turn_peers import ALLOCATION_MISMATCH
 from .url import ServerURL
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from ..errors import ParseError
 from ..runtime.network import Address, DatagramSocket, Stream
 from ..runtime.shared import Shared
 from ..train import Train
-from .turn import CHANNEL_HEADER
+from .turn_peers import CHANNEL_HEADER
 
 OnTrain = Callable[[Train, float], None]
 """Takes what the server sent, and the loop's time."""

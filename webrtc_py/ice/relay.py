@@ -14,16 +14,14 @@ from ..train import Train
 from .links import Link
 from .server_codes import UNREACHABLE
 from .turn import (
-    CHANNEL_HEADER,
-    MAX_PAYLOAD,
     Allocated,
     AllocationFailed,
     Closed,
-    PermissionRefused,
     Refreshed,
     TurnClient,
     TurnEvent,
 )
+from .turn_peers import CHANNEL_HEADER, MAX_PAYLOAD, PermissionRefused
 
 logger = logging.getLogger(__name__)
 

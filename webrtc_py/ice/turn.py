@@ -1,8 +1,7 @@
 """The TURN client (RFC 8656) as an engine: allocation, permissions, channels. :mod:`.relay` gives it a way to a server.
 
-One allocation has a relayed address of one family, or one of each. Data to a peer goes in Send indications until a
-channel is bound, and waits, a few datagrams at most, until the server has confirmed the permission: what reaches the
-server earlier it drops without a word.
+One allocation has a relayed address of one family, or one of each. :mod:`.turn_peers` has its permissions and channels,
+:mod:`.turn_transactions` the requests for all that.
 
 Left out: TCP allocations (RFC 6062), whose relayed addresses only peers without UDP could use, and those meet us by
 UDP from their own relay; reserved and even ports, mobility and DONT-FRAGMENT, which ICE has no use for.
@@ -12,9 +11,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -23,17 +21,14 @@ from . import stun
 from .credentials import LongTermCredential
 from .retransmission import TRANSACTION_TIMEOUT
 from .server_codes import UNREACHABLE
+from .turn_peers import Peers, PermissionRefused
 from .turn_transactions import TRY_ALTERNATE, Refusal, Request, Transactions
 
 __all__ = [
-    "ALLOCATION_MISMATCH",
-    "CHANNEL_HEADER",
-    "MAX_PAYLOAD",
     "TRY_ALTERNATE",
     "Allocated",
     "AllocationFailed",
     "Closed",
-    "PermissionRefused",
     "Refreshed",
     "TurnClient",
     "TurnEvent",
@@ -44,14 +39,6 @@ logger = logging.getLogger(__name__)
 
 Address = tuple[str, int]
 
-CHANNEL_HEADER = struct.Struct("!HH")
-"""Channel number and length of the data (RFC 8656 section 12.4)."""
-_MAX_MESSAGE = 1500 - 40 - 8
-# No packet becomes fragments on its way, to the server in a message or from it to the peer (RFC 8656 section 3.7): this
-# is what an Ethernet frame has room for below IPv6 and UDP.
-MAX_PAYLOAD = _MAX_MESSAGE - CHANNEL_HEADER.size
-"""The longest datagram that is relayed."""
-
 _UDP = 17 << 24  # REQUESTED-TRANSPORT: the protocol number, then three reserved octets
 _IPV6 = 2  # REQUESTED-ADDRESS-FAMILY, ADDITIONAL-ADDRESS-FAMILY
 _LIFETIME = 600
@@ -60,22 +47,13 @@ _MAX_LIFETIME = 3600
 # The allocation is refreshed a minute before it ends (RFC 8656 section 8), or at half of a lifetime below two minutes.
 _REFRESH_MARGIN = 60.0
 _MIN_REFRESH_INTERVAL = 1.0
-# Permissions end after 5 minutes and channels after 10 (RFC 8656 sections 9 and 12); a ChannelBind renews both.
-_PEER_REFRESH_INTERVAL = 240.0
 _RETRY_INTERVAL = 10.0
 # A NAT that forgets our socket's mapping loses the allocation with it; many do after half a minute of silence.
 _KEEPALIVE_INTERVAL = 20.0
-# Up to 0x4FFF (RFC 8656 section 12); a number is never given to a second peer.
-_FIRST_CHANNEL = 0x4000
-# An ICE session has at most 100 pairs; more peers than that are not ours.
-_MAX_PEERS = 128
-_MAX_HELD = 8
 _CLOSE_TIMEOUT = 1.0
 
-ALLOCATION_MISMATCH = 437
 _ADDRESS_FAMILY_NOT_SUPPORTED = 440
 _BAD_REQUEST = 400
-_PEER_FAMILY_MISMATCH = 443
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +83,6 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class PermissionRefused:
-    """The server lets nothing through from and to this host."""
-
-    host: str
-    error_code: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Closed:
     """The server has confirmed that the allocation is gone, or has not answered in time."""
 
@@ -127,26 +96,6 @@ class _State(Enum):
     ALLOCATED = "allocated"
     CLOSING = "closing"
     CLOSED = "closed"
-
-
-@dataclass(slots=True)
-class _Permission:
-    """What we may send to one host."""
-
-    is_installed: bool = False
-    is_refused: bool = False
-    is_pending: bool = False
-    refresh_at: float = 0.0
-    held: list[tuple[bytes, Address]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Channel:
-    number: int
-    peer: Address
-    is_bound: bool = False
-    is_pending: bool = False
-    refresh_at: float = 0.0
 
 
 class TurnClient:
@@ -176,13 +125,13 @@ class TurnClient:
         )
         self._state = _State.NEW
         self._allocate_request: Request | None = None
+        self._peers = Peers(
+            self._transactions, make_transaction_id, lambda refused: self._events.append(refused), self._lose
+        )
         self._relayed: tuple[Address, ...] = ()
         self._refresh_at: float | None = None
         self._expires_at = 0.0
         self._keepalive_at = 0.0
-        self._permissions: dict[str, _Permission] = {}
-        self._channels: dict[Address, _Channel] = {}
-        self._peers: dict[int, Address] = {}
         self._output: list[bytes] = []
         self._events: list[TurnEvent] = []
         self._dropped = 0
@@ -190,7 +139,7 @@ class TurnClient:
     @property
     def dropped(self) -> int:
         """Datagrams that nobody could use: malformed, forged, for unknown channels, to hosts without permission."""
-        return self._dropped + self._transactions.dropped
+        return self._dropped + self._transactions.dropped + self._peers.dropped
 
     # Commands
 
@@ -214,28 +163,13 @@ class TurnClient:
 
     def permit(self, host: str, now: float) -> None:
         """Let this host's datagrams through (RFC 8656 section 9), and keep it so."""
-        if self._state is not _State.ALLOCATED or host in self._permissions:
-            return
-        if len(self._permissions) >= _MAX_PEERS:
-            self._dropped += 1
-            return
-        permission = self._permissions[host] = _Permission()
-        if self._can_reach(host):
-            self._create_permission(host, now)
-        else:
-            permission.is_refused = True
-            self._events.append(PermissionRefused(host, _PEER_FAMILY_MISMATCH, "the relay has no address of its kind"))
+        if self._state is _State.ALLOCATED:
+            self._peers.permit(host, now)
 
     def bind(self, peer: Address, now: float) -> None:
         """Bind a channel to this peer in the background, which saves 32 octets and more for each datagram."""
-        if self._state is not _State.ALLOCATED or peer in self._channels or not self._can_reach(peer[0]):
-            return
-        if len(self._peers) >= _MAX_PEERS:
-            return  # Send indications go on
-        channel = _Channel(_FIRST_CHANNEL + len(self._peers), peer)
-        self._channels[peer] = channel
-        self._peers[channel.number] = peer
-        self._bind_channel(channel, now)
+        if self._state is _State.ALLOCATED:
+            self._peers.bind(peer, now)
 
     def close(self, now: float) -> None:
         """Delete the allocation. :class:`Closed` follows within a second."""
@@ -272,38 +206,22 @@ class TurnClient:
 
     def channel_number(self, peer: Address) -> int | None:
         """The channel to this peer, when the server has confirmed it."""
-        channel = self._channels.get(peer)
-        return channel.number if channel is not None and channel.is_bound else None
+        return self._peers.channel_number(peer)
 
     def peer_of_channel(self, number: int) -> Address | None:
-        return self._peers.get(number)
+        return self._peers.of_channel(number)
 
     def send(self, data: bytes | memoryview, peer: Address, now: float) -> bytes | None:
         """The message that carries a datagram to a peer; None when it waits for a permission, or is dropped."""
-        if self._state is not _State.ALLOCATED or len(data) > MAX_PAYLOAD:
-            self._dropped += 1
-            return None
-        number = self.channel_number(peer)
-        if number is not None:
-            return CHANNEL_HEADER.pack(number, len(data)) + data
-        host = peer[0]
-        self.permit(host, now)
-        permission = self._permissions.get(host)
-        if permission is None or permission.is_refused:
-            self._dropped += 1
-            return None
-        if permission.is_installed:
-            return self._send_indication(bytes(data), peer)
-        if len(permission.held) < _MAX_HELD:
-            permission.held.append((bytes(data), peer))
-        else:
-            self._dropped += 1
+        if self._state is _State.ALLOCATED:
+            return self._peers.send(data, peer, now)
+        self._dropped += 1
         return None
 
     def receive(self, data: bytes | memoryview, now: float) -> tuple[bytes | memoryview, Address] | None:
         """Take one message from the server. What a peer sent is returned, with the peer's address."""
         if data[0] & 0xC0 == 0x40:
-            return self._receive_channel_data(data)
+            return self._peers.receive_channel_data(data)
         try:
             message = stun.parse_message(bytes(data))
         except ParseError:
@@ -314,11 +232,8 @@ class TurnClient:
             return None
         payload = message.attributes.get("DATA")
         peer = message.attributes.get("XOR-PEER-ADDRESS")
-        if message.message_method != stun.Method.DATA or not payload or peer is None:
-            self._dropped += 1
-            return None
-        permission = self._permissions.get(peer[0])
-        if permission is None or permission.is_refused:  # RFC 8656 section 11.4
+        is_data = message.message_method == stun.Method.DATA and payload and peer is not None
+        if not is_data or not self._peers.is_permitted(peer[0]):
             self._dropped += 1
             return None
         return payload, peer
@@ -337,12 +252,7 @@ class TurnClient:
         if not self._reliable and now >= self._keepalive_at:
             self._keepalive_at = now + _KEEPALIVE_INTERVAL
             self._output.append(stun.binding_indication(self._make_transaction_id()))
-        for host, permission in self._permissions.items():
-            if permission.is_installed and not permission.is_pending and now >= permission.refresh_at:
-                self._create_permission(host, now)
-        for channel in self._channels.values():
-            if not channel.is_pending and now >= channel.refresh_at:
-                self._bind_channel(channel, now)
+        self._peers.handle_timeout(now)
 
     def next_timeout(self) -> float | None:
         due = self._transactions.next_timeout()
@@ -355,15 +265,14 @@ class TurnClient:
             deadlines.append(self._refresh_at)
         if not self._reliable:
             deadlines.append(self._keepalive_at)
-        deadlines += [p.refresh_at for p in self._permissions.values() if p.is_installed and not p.is_pending]
-        deadlines += [c.refresh_at for c in self._channels.values() if not c.is_pending]
+        deadlines += self._peers.deadlines()
         return min(deadlines)
 
     def datagrams_to_send(self, now: float) -> list[bytes]:
         """Messages to the server."""
-        output = self._transactions.output + self._output
-        self._transactions.output.clear()
-        self._output.clear()
+        output = self._transactions.output + self._peers.output + self._output
+        for taken in (self._transactions.output, self._peers.output, self._output):
+            taken.clear()
         return output
 
     def events(self) -> list[TurnEvent]:
@@ -389,6 +298,7 @@ class TurnClient:
             self._lose(Refusal(UNREACHABLE, f"the server allocated {hosts}, which is no {wanted} to relay from"))
             return
         self._state = _State.ALLOCATED
+        self._peers.families = frozenset(":" in one[0] for one in self._relayed)
         self._set_lifetime(lifetime, now)
         self._keepalive_at = now + _KEEPALIVE_INTERVAL
         host, port = attributes["XOR-MAPPED-ADDRESS"]
@@ -454,84 +364,7 @@ class TurnClient:
 
     def _drop_everything(self) -> None:
         self._transactions.give_up_all()
-        self._permissions.clear()
-        self._channels.clear()
         self._peers.clear()
-
-    # Permissions and channels
-
-    def _can_reach(self, host: str) -> bool:
-        """Whether a peer is of a family that the relay has, and not on some link of our own."""
-        return "%" not in host and any(_family(host) == _family(relayed) for relayed, _ in self._relayed)
-
-    def _create_permission(self, host: str, now: float) -> None:
-        permission = self._permissions[host]
-        permission.is_pending = True
-
-        def on_success(response: stun.Message, now: float) -> None:
-            permission.is_pending = False
-            permission.is_installed = True
-            permission.refresh_at = now + _PEER_REFRESH_INTERVAL
-            held, permission.held = permission.held, []
-            for data, peer in held:
-                message = self._send_indication(data, peer)
-                if message is not None:
-                    self._output.append(message)
-
-        def on_error(refusal: Refusal, now: float) -> None:
-            permission.is_pending = False
-            if refusal.error_code == ALLOCATION_MISMATCH:
-                self._lose(refusal)  # RFC 8656 section 5: the server knows of no allocation
-            elif permission.is_installed and refusal.error_code == UNREACHABLE:
-                permission.refresh_at = now + _RETRY_INTERVAL
-            else:
-                permission.is_installed = False
-                permission.is_refused = True
-                permission.held.clear()
-                self._events.append(PermissionRefused(host, refusal.error_code, refusal.reason))
-
-        attributes = {"XOR-PEER-ADDRESS": (host, 0)}
-        self._transactions.request(stun.Method.CREATE_PERMISSION, attributes, on_success, on_error, now)
-
-    def _bind_channel(self, channel: _Channel, now: float) -> None:
-        channel.is_pending = True
-
-        def on_success(response: stun.Message, now: float) -> None:
-            channel.is_pending = False
-            channel.is_bound = True
-            channel.refresh_at = now + _PEER_REFRESH_INTERVAL
-
-        def on_error(refusal: Refusal, now: float) -> None:
-            channel.is_pending = False
-            channel.is_bound = False  # Send indications carry the data meanwhile
-            if refusal.error_code == ALLOCATION_MISMATCH:
-                self._lose(refusal)
-                return
-            # The same number for the same peer is always allowed (RFC 8656 section 12.1).
-            channel.refresh_at = now + _RETRY_INTERVAL
-            logger.debug("channel 0x%04x: %d %s", channel.number, refusal.error_code, refusal.reason)
-
-        attributes = {"CHANNEL-NUMBER": channel.number, "XOR-PEER-ADDRESS": channel.peer}
-        self._transactions.request(stun.Method.CHANNEL_BIND, attributes, on_success, on_error, now)
-
-    def _send_indication(self, data: bytes, peer: Address) -> bytes | None:
-        """None when it would need a larger packet than all links carry."""
-        attributes = {"XOR-PEER-ADDRESS": peer, "DATA": data}
-        indication = stun.Message(stun.Method.SEND, stun.Class.INDICATION, self._make_transaction_id(), attributes)
-        message = bytes(indication)
-        if len(message) > _MAX_MESSAGE:
-            self._dropped += 1
-            return None
-        return message
-
-    def _receive_channel_data(self, data: bytes | memoryview) -> tuple[bytes | memoryview, Address] | None:
-        if len(data) >= CHANNEL_HEADER.size:
-            number, length = CHANNEL_HEADER.unpack_from(data)
-            peer = self._peers.get(number)
-            if peer is not None and 0 < length <= len(data) - CHANNEL_HEADER.size:
-                return data[CHANNEL_HEADER.size : CHANNEL_HEADER.size + length], peer
-        self._dropped += 1
-        return None
 
 
 def _family(host: str) -> int:
