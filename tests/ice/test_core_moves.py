@@ -251,6 +251,24 @@ def test_a_peer_that_has_had_many_addresses_is_still_followed() -> None:
     )
 
 
+def test_a_hundred_moves_leave_room_for_the_next() -> None:
+    wire, alice, bob = two_peers(Wire(delay=0.01), keep_alternatives=True)
+    connect(wire, alice, bob)
+    for number in range(1, 130):
+        trickle(alice, bob, host(f"198.51.100.{number}"), number)
+        wire.run(0.5)
+        lose(alice, number - 1)
+        assert wire.run(3, lambda number=number: our_end(alice) == far_end(bob) == f"198.51.100.{number}")  # type: ignore[misc]
+    assert len(alice.core.pairs) <= 100
+    assert len(bob.core.pairs) <= 100
+    wire.run(900)
+    mark = wire.now
+    wire.run(60)
+    asked = {packet.destination for packet in bob.requests() if packet.time > mark}
+    assert asked == {("198.51.100.129", 5000)}, "where the peer has not been for minutes nobody asks"
+    assert connected(alice, bob)
+
+
 def test_one_nomination_that_comes_late_and_is_worse_does_not_move_a_pair_that_works() -> None:
     hand = Hand(controlling=False)
     for where, priority in ((THERE, 9), (ELSEWHERE, 1)):

@@ -40,6 +40,8 @@ class CheckList:
         self.controlling = controlling
         self.last_id = 0
         """Of the newest pair: they are numbered in the order of their making."""
+        self.in_use: CandidatePair | None = None
+        """The selected pair, which stays on the list whatever becomes of it."""
         self._max_pairs = max_pairs
         self._relatives: dict[tuple[str, str], list[CandidatePair]] = {}
         self._triggered: dict[CandidatePair, None] = {}
@@ -85,7 +87,7 @@ class CheckList:
             return True
         worst, lowest = None, priority
         for pair in self.paths.values():
-            if pair.state is FAILED and not pair.nominated:
+            if pair.state is FAILED and pair is not self.in_use:
                 worst = pair
                 break
             if pair.priority < lowest and (pair.state is WAITING or pair.state is FROZEN):
@@ -200,7 +202,7 @@ class CheckList:
         """RFC 8445 section 7.2.5.2: other pairs are not touched. A stranger that has not answered is forgotten."""
         self._triggered.pop(pair, None)
         pair.failure = why
-        if pair.is_unproven_stranger and not pair.nominated:
+        if pair.is_unproven_stranger and pair is not self.in_use:
             self.remove(pair)
         pair.state = FAILED
 

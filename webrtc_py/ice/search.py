@@ -27,8 +27,9 @@ _FAILED = CandidatePairState.FAILED
 
 # How many pairs beside the selected one are kept alive, and tried first when that is lost.
 MAX_ALTERNATIVES = 10
-# How often pairs that have worked once are tried again.
+# How often pairs that have worked are tried again, and for how long.
 _REVIVAL_INTERVAL = 10.0
+_HOPE = 120.0
 
 
 class Search:
@@ -152,7 +153,7 @@ class Search:
         self._next_revival = now + _REVIVAL_INTERVAL
         session = self._session
         for pair in session.checklist.in_state(_FAILED):
-            has_worked = pair.last_response_received is not None
+            has_worked = now - (pair.last_response_received or -math.inf) < _HOPE
             if has_worked and pair is not session.selected and pair.base_id in session.pairing.bases:
                 pair.state = _WAITING
 

@@ -59,7 +59,7 @@ class Upkeep:
         session = self._session
         first = session.selected is None
         session.trace(now, "selects %s", pair)
-        session.selected = pair
+        session.selected = session.checklist.in_use = pair
         pair.nominated = True
         self._challenger = None
         self._newest_when_selected = session.checklist.last_id
