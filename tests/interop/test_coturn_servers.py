@@ -131,7 +131,7 @@ def test_a_stale_nonce_is_replaced() -> None:
                 gathered.relay.permit(f"127.0.0.{host}", asyncio.get_running_loop().time())
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.1)
-            assert gathered.relay._allocation._client._permissions[f"127.0.0.{host}"].is_installed
+            assert gathered.relay._allocation._client._peers._permissions[f"127.0.0.{host}"].is_installed
 
     with coturn("--stale-nonce=1") as one:
         run_real(main(one))

@@ -125,9 +125,7 @@ class TurnClient:
         )
         self._state = _State.NEW
         self._allocate_request: Request | None = None
-        self._peers = Peers(
-            self._transactions, make_transaction_id, lambda refused: self._events.append(refused), self._lose
-        )
+        self._peers = Peers(self._transactions, make_transaction_id, self._on_permission_refused, self._lose)
         self._relayed: tuple[Address, ...] = ()
         self._refresh_at: float | None = None
         self._expires_at = 0.0
@@ -232,8 +230,10 @@ class TurnClient:
             return None
         payload = message.attributes.get("DATA")
         peer = message.attributes.get("XOR-PEER-ADDRESS")
-        is_data = message.message_method == stun.Method.DATA and payload and peer is not None
-        if not is_data or not self._peers.is_permitted(peer[0]):
+        if message.message_method != stun.Method.DATA or not payload or peer is None:
+            self._dropped += 1
+            return None
+        if not self._peers.is_permitted(peer[0]):
             self._dropped += 1
             return None
         return payload, peer
@@ -356,6 +356,9 @@ class TurnClient:
         self._drop_everything()
         self._state = _State.CLOSED
         self._events.append(AllocationFailed(refusal.error_code, refusal.reason, refusal.alternate))
+
+    def _on_permission_refused(self, refused: PermissionRefused) -> None:
+        self._events.append(refused)
 
     def _on_closed(self) -> None:
         self._drop_everything()
