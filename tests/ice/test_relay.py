@@ -86,12 +86,12 @@ class Lost:
         self.reasons: list[str] = []
         self.refused: list[str] = []
 
-    def make(self, link: Link) -> Allocation:
+    def make(self, link: Link, families: tuple[int, ...] = (4,)) -> Allocation:
         return Allocation(
             link,
             username="user",
             password="secret",
-            families=(4,),
+            families=families,
             shared=Shared.of_running_loop(),
             on_lost=lambda relay, reason: self.reasons.append(reason),
             on_refused=lambda relay, host, reason: self.refused.append(host),
@@ -240,6 +240,52 @@ def test_rubbish_on_a_stream_ends_it() -> None:
         assert stream.closed
         assert len(lost.reasons) == 1
         relay.abort()
+
+    run(main())
+
+
+@pytest.mark.row("TRN-08")
+def test_each_family_of_an_allocation_has_a_socket_of_its_own() -> None:
+    async def main() -> None:
+        server = FakeTurnServer(also_relayed=("2001:db8::9", 50001))
+        socket = LoopbackSocket(server)
+        lost = Lost()
+        allocation = lost.make(DatagramLink(socket, SERVER), families=(4, 6))
+        await allocation.allocate(5.0)
+        ipv4, ipv6 = allocation.relays
+        assert (ipv4.local_address[0], ipv6.local_address[0]) == ("203.0.113.9", "2001:db8::9")
+        got: list[tuple[str, bytes]] = []
+        ipv4.set_receiver(lambda train, source, now: got.append(("IPv4", bytes(train.data))))
+        ipv6.set_receiver(lambda train, source, now: got.append(("IPv6", bytes(train.data))))
+        for peer in (PEER, ("2001:db8::77", 5000)):
+            ipv4.send(train_of([3], 3), peer)
+            await asyncio.sleep(0.1)
+            arrived = server.from_peer(peer[0].encode(), peer)
+            assert arrived is not None
+            socket.deliver(Train.of(arrived))
+        assert got == [("IPv4", PEER[0].encode()), ("IPv6", b"2001:db8::77")]
+        await ipv4.close()
+        assert server.allocated
+        await ipv6.close()
+        assert not server.allocated
+        assert socket.closed
+
+    run(main())
+
+
+@pytest.mark.row("TRN-09")
+def test_the_end_of_an_allocation_is_the_end_of_both_its_relays() -> None:
+    async def main() -> None:
+        server = FakeTurnServer(also_relayed=("2001:db8::9", 50001))
+        lost = Lost()
+        allocation = lost.make(DatagramLink(LoopbackSocket(server), SERVER), families=(4, 6))
+        await allocation.allocate(5.0)
+        assert await allocation.confirm(5.0)
+        server.allocated = False
+        assert not await allocation.confirm(5.0)
+        assert lost.reasons == ["reason 437", "reason 437"]
+        for relay in allocation.relays:
+            relay.abort()
 
     run(main())
 

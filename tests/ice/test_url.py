@@ -34,6 +34,24 @@ def test_urls(text: str, url: ServerURL) -> None:
     assert parse_url(str(url)) == url
 
 
+@pytest.mark.row("URI-02", "TRN-11")
+@pytest.mark.parametrize(
+    ("text", "protocol", "service", "port_given"),
+    [
+        ("stun:example.org", "udp", "_stun._udp", False),
+        ("stun:example.org:3478", "udp", "_stun._udp", True),
+        ("stuns:example.org", "tls", "_stuns._tcp", False),
+        ("turn:example.org", "udp", "_turn._udp", False),
+        ("turn:example.org?transport=tcp", "tcp", "_turn._tcp", False),
+        ("turns:example.org", "tls", "_turns._tcp", False),
+        ("turns:example.org:5349?transport=udp", "dtls", "_turns._udp", True),
+    ],
+)
+def test_what_is_spoken_and_where_it_is_looked_for(text: str, protocol: str, service: str, port_given: bool) -> None:
+    url = parse_url(text)
+    assert (url.protocol, url.srv_service, url.port_given) == (protocol, service, port_given)
+
+
 @pytest.mark.row("URI-01", "URI-03")
 @pytest.mark.parametrize(
     "text",
