@@ -221,6 +221,54 @@ def test_many_connections_one_after_the_other_leave_nothing() -> None:
     run(main())
 
 
+@pytest.mark.row("CON-06")
+@pytest.mark.parametrize("says", ["close_notify", "a close_notify of a stranger's"])
+def test_sending_ends_with_a_close_notify_that_is_the_peers(says: str) -> None:
+    """RFC 7675 section 5.2. SCTP's own farewell is lost here, and the other end is in the middle of a transfer."""
+
+    async def main() -> None:
+        network = VirtualNetwork(delay=0.02)
+        async with Call.over(network) as call:
+            _, far = await call.connect()
+            alice, bob = call.offerer.host, call.answerer.host
+            network.set_path(alice, bob, bandwidth=1_000_000)
+            loop = asyncio.get_running_loop()
+            sent: list[float] = []
+            ends: list[tuple[tuple[str, int], tuple[str, int]]] = []
+
+            def watch(packet: Packet) -> Verdict | None:
+                is_data = packet.data[:1] == b"\x17"
+                if packet.sender is bob and is_data:
+                    sent.append(loop.time())
+                    ends.append((packet.destination, packet.source))
+                return DROP if packet.sender is alice and is_data and is_closing else None
+
+            is_closing = False
+            network.tap(watch)
+            for _ in range(100):
+                far.send(bytes(60_000))
+            await asyncio.sleep(1)
+            assert loop.time() - sent[-1] < 0.1
+            if says == "close_notify":
+                is_closing = True
+                await call.offerer.pc.close()
+            else:
+                source, destination = ends[-1]
+                network.inject(
+                    b"\x15\xfe\xfd" + bytes(7) + b"\x09\x00\x02\x01\x00", source=source, destination=destination
+                )
+            arrived = loop.time() + 0.02
+            await asyncio.sleep(3)
+            if says == "close_notify":
+                assert sent[-1] <= arrived
+                assert far.ready_state == "closed"
+            else:
+                assert sent[-1] > arrived + 1
+                assert far.ready_state == "open"
+
+    run(main())
+
+
 @pytest.mark.row("TRN-03")
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_no_allocation_is_left_whenever_gathering_is_broken_off(transport: str) -> None:

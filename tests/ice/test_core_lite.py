@@ -84,6 +84,19 @@ def test_the_last_nomination_counts() -> None:
 
 
 @pytest.mark.row("ICE-50")
+def test_a_lite_agent_asks_nothing_whatever_it_is_made_with() -> None:
+    hand = Hand(controlling=False, core={"lite": True, "keep_alternatives": True})
+    for where in (THERE, ELSEWHERE):
+        hand.ask(where, use_candidate=True)
+    for _ in range(10):
+        hand.wait(2)
+        hand.ask(THERE)  # and the selected one is silent
+    assert hand.requests() == []
+    assert hand.core.selected is hand.pair(ELSEWHERE), "it is the peer that moves"
+    assert hand.core.state is DISCONNECTED
+
+
+@pytest.mark.row("ICE-50")
 def test_a_lite_agent_has_nothing_but_host_candidates() -> None:
     hand = lite()
     with pytest.raises(InvalidAccessError, match="host candidates only"):

@@ -54,6 +54,23 @@ def test_data_does_not_stand_in_for_a_check() -> None:
     assert len(hand.requests()) >= 4
 
 
+@pytest.mark.row("CON-06")
+def test_a_peer_that_takes_back_its_consent_gets_no_more_data() -> None:
+    hand = selected(Hand(controlling=False))
+    hand.wait(3)
+    older, newer = hand.requests()[-2:]
+    forbidden = stun.Message(
+        stun.Method.BINDING, stun.Class.ERROR, older[1].transaction_id, {"ERROR-CODE": (403, "Forbidden")}
+    )
+    hand.core.receive(stun.serialize(forbidden, b"somebody else's password"), 0, THERE, hand.now)
+    assert hand.core.path is not None, "nobody else can take it back"
+    hand.core.receive(stun.serialize(forbidden, BOB[1].encode()), 0, THERE, hand.now)
+    assert hand.core.path is None
+    assert hand.core.state is DISCONNECTED
+    hand.answer(newer)
+    assert hand.core.path is None, "what was asked before gives nothing back"
+
+
 @pytest.mark.row("CON-01", "CON-04")
 def test_without_answers_consent_ends_after_30_seconds_though_data_comes_in() -> None:
     hand = selected(Hand(controlling=False))

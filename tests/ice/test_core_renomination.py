@@ -15,7 +15,7 @@ from webrtc_py.ice import stun
 from webrtc_py.ice.options import RenominationOptions
 from webrtc_py.ice.pair import CandidatePair
 from webrtc_py.ice.renomination import Renomination, cost
-from webrtc_py.states import ICETransportState
+from webrtc_py.states import CandidatePairState, ICETransportState
 
 BY_HAND = RenominationOptions(automatic=False)
 ELSEWHERE = ("192.0.2.3", 5000)
@@ -320,6 +320,7 @@ def judged(renomination: Renomination, pairs: dict[str, float], selected: str, r
     for number, (name, round_trip) in enumerate(pairs.items()):
         base = relay("203.0.113.1") if name.startswith("relay") else host("192.0.2.1")
         made[name] = pair = CandidatePair(number, base, number, host("192.0.2.2"), THERE, True)
+        pair.state = CandidatePairState.SUCCEEDED
         pair.response_received(round_trip, 0.0)
     for _ in range(rounds):
         for name, pair in made.items():
@@ -347,6 +348,22 @@ def test_what_is_better(pairs: dict[str, float], selected: str, winner: str | No
     assert judged(Renomination(RenominationOptions()), pairs, selected, 4) == winner
     assert judged(Renomination(RenominationOptions()), pairs, selected, 1) is None, "once is not enough"
     assert judged(Renomination(BY_HAND), pairs, selected, 4) is None
+
+
+def test_a_pair_that_is_lost_stands_in_nobodys_way() -> None:
+    selected, best, good = (
+        CandidatePair(number, host("192.0.2.1"), number, host("192.0.2.2"), THERE, True) for number in range(3)
+    )
+    for pair, round_trip in ((selected, 0.1), (best, 0.01), (good, 0.05)):
+        pair.state = CandidatePairState.SUCCEEDED
+        pair.response_received(round_trip, 0.0)
+    renomination = Renomination(RenominationOptions())
+    for _ in range(2):
+        assert not renomination.judge(best, selected, 100.0)
+        assert not renomination.judge(good, selected, 100.0)
+    assert not renomination.judge(good, selected, 100.0), "the best one's next answer will decide"
+    best.state = CandidatePairState.FAILED
+    assert renomination.judge(good, selected, 100.0)
 
 
 def test_a_pair_that_was_never_measured_is_not_compared() -> None:

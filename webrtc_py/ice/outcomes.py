@@ -33,6 +33,9 @@ class Outcomes:
         if response.message_class is stun.Class.ERROR:
             if response.error_code == stun.ROLE_CONFLICT:
                 self._role_refused(transaction, now)
+            elif response.error_code == stun.FORBIDDEN and transaction.pair.succeeded:
+                # RFC 7675 section 5.2.
+                self._search.lost(transaction.pair, "the peer has taken back its consent")
             else:
                 self._failed(transaction, f"refused with {response.error_code}", now)
         elif response.unknown_required or mapped is None:

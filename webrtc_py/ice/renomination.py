@@ -55,8 +55,10 @@ class Renomination:
         self._wins[pair] = self._wins.get(pair, 0) + 1
         if self._wins[pair] < _WINS or now < self._not_before:
             return False
-        # Another one may be better still, and its next answer will show that.
-        return not any(other.asked_since is None and self._is_better(other, pair) for other in self._wins)
+        # Another one may be better still, and its next answer will show that, unless it works no more.
+        return not any(
+            other.succeeded and other.asked_since is None and self._is_better(other, pair) for other in self._wins
+        )
 
     def _is_better(self, pair: CandidatePair, selected: CandidatePair) -> bool:
         new, old = cost(pair), cost(selected)

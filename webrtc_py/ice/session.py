@@ -45,7 +45,8 @@ class Session:
         self.timings = timings
         self.lite = lite
         self.remote_lite = False
-        self.keep_alternatives = keep_alternatives
+        # A lite agent asks nothing, so it could not keep them.
+        self.keep_alternatives = keep_alternatives and not lite
         self.state = ICETransportState.NEW
         self.controlling = False
         self.selected: CandidatePair | None = None

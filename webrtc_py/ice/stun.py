@@ -23,6 +23,7 @@ from ..errors import InvalidAccessError, ParseError
 
 __all__ = [
     "BAD_REQUEST",
+    "FORBIDDEN",
     "MAX_USERNAME",
     "NOMINATION",
     "NOMINATIONS",
@@ -46,6 +47,7 @@ __all__ = [
 Address = tuple[str, int]
 
 BAD_REQUEST = 400
+FORBIDDEN = 403
 UNKNOWN_ATTRIBUTE = 420
 ROLE_CONFLICT = 487
 # Short, so that no refusal is longer than what it refuses.

@@ -135,7 +135,9 @@ class Upkeep:
         The peer's checks then come from an address that is new to us, and on what the peer takes for the same pair.
         """
         session, selected = self._session, self._session.selected
-        if selected is None or (session.state is ICETransportState.DISCONNECTED and selected.succeeded):
+        if selected is None or session.lite:
+            return False
+        if session.state is ICETransportState.DISCONNECTED and selected.succeeded:
             # What begins to work after that has to challenge it, so that the better pair keeps its place.
             return False
         live = best(pair for pair in session.pairs if pair is not selected and self._is_live(pair, now))
