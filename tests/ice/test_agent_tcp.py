@@ -346,6 +346,25 @@ def test_a_connection_that_ends_is_opened_again_and_the_agents_go_on() -> None:
     scene(test)
 
 
+def test_a_connection_that_was_opened_again_stays() -> None:
+    """It needs no other proof than the first, whichever end of it had come to an end."""
+
+    async def test(it: Scene) -> None:
+        it.block_udp()
+        here, there = await connect(it.peer(), it.server())
+        for _ in range(2):
+            before = it.streams[0].local_address
+            it.streams[0].peer.close()
+            await asyncio.sleep(20)
+            reopened = it.streams[0].local_address
+            assert reopened != before
+            await asyncio.sleep(120)
+            assert [stream.local_address for stream in it.streams] == [reopened]
+            await talk(here, there)
+
+    scene(test)
+
+
 def test_a_dead_server_fails_the_agent() -> None:
     async def test(it: Scene) -> None:
         it.block_udp()

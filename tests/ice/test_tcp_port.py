@@ -178,6 +178,30 @@ def test_who_says_nothing_in_time_is_cut_off(drip: bytes) -> None:
 
 
 @pytest.mark.row("TCP-07")
+@pytest.mark.row("TCP-07")
+@pytest.mark.parametrize("filler", [bytes(2), b"\x00\x01a", b"\x00\x01a\x00\x02bb", b"\xff\xff" + bytes(65535)])
+@pytest.mark.parametrize("knows_a_name", [False, True])
+def test_who_has_not_shown_that_it_is_the_peer_may_send_little(filler: bytes, knows_a_name: bool) -> None:
+    """Small frames and empty ones cost their sender nothing, and us time."""
+
+    async def test(scene: Scene) -> None:
+        received = []
+        endpoint = scene.port.open_endpoint("name")
+        endpoint.set_receiver(lambda train, source, now: received.append(len(train)))
+        client = await scene.connect()
+        if knows_a_name:
+            client.send(check("name"))
+            await asyncio.sleep(0.1)
+        for _ in range(64):
+            client.stream.write((filler * (20_000 // len(filler) + 1))[:20_000])
+        await asyncio.sleep(1)
+        assert client.is_lost
+        assert scene.lobby.count == 0
+        assert sum(received) <= (64 << 10) // 3 + 1
+
+    on(test)
+
+
 def test_slow_drips_of_a_first_frame_do_not_buy_time() -> None:
     async def test(scene: Scene) -> None:
         User(scene.port, "aaaa")

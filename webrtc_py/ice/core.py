@@ -212,6 +212,8 @@ class Core:
         """The way from a base to one address of the peer's has ended, as when its TCP connection has."""
         pair = self._session.checklist.paths.get((base_id, address))
         if pair is not None:
+            # Who comes to be at the other end of another connection has to prove it.
+            pair.peer_is_there = False
             self._search.lost(pair, reason)
             if pair is self.selected:
                 self._upkeep.ask_soon(pair, now)

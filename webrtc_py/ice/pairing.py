@@ -230,8 +230,11 @@ class Pairing:
     # What checks bring to light
 
     def prove(self, pair: CandidatePair, *, has_answered: bool = False) -> None:
-        """The peer is there: what comes from this address to this base comes from it."""
-        if not pair.peer_is_there or (has_answered and pair.responses_received == 1):
+        """The peer is there: what comes from this address to this base comes from it.
+
+        Over TCP each answer tells, since it may be another connection than the one before.
+        """
+        if not pair.peer_is_there or (has_answered and (pair.responses_received == 1 or pair.is_stream)):
             pair.peer_is_there = True
             self._events.append(PathProved(pair.base_id, pair.destination, has_answered))
 

@@ -42,6 +42,9 @@ _MAX_QUEUE = 256 << 10
 # not select go (RFC 6544 section 8), and those of strangers.
 _PATIENCE = 60.0
 _SWEEP_INTERVAL = 15.0
+# Checks and a flight or two of DTLS come before ICE has proved who is at the other end. Small frames are cheap to send,
+# and not to take apart, so a stranger may send no more.
+_MAX_UNPROVED = 64 << 10
 
 # Fetch's "bad ports", which browsers do not dial either: a peer must not have us talk to mail servers and the like,
 # who may take for commands what it has chosen.
@@ -61,7 +64,8 @@ Dial = Callable[[Address], Awaitable[Stream]]
 class TCPConnection:
     """Datagrams over a stream. ``last_heard`` is when something last came in, or the connection was made.
 
-    The first thing that comes must be STUN. ``is_proved`` is whether ICE knows that the peer is at the other end.
+    The first thing that comes must be STUN. ``is_proved`` is whether ICE knows that the peer is at the other end; until
+    then it takes little.
     """
 
     def __init__(self, stream: Stream, shared: Shared) -> None:
@@ -73,6 +77,7 @@ class TCPConnection:
         self.remote_address = without_zone(stream.remote_address[0]), stream.remote_address[1]
         self.made = self.last_heard = shared.loop.time()
         self.is_proved = False
+        self._unproved = 0
         self.dropped = 0
         """Datagrams that were not sent because the connection did not keep up."""
 
@@ -101,6 +106,11 @@ class TCPConnection:
 
     def _receive(self, data: bytes) -> None:
         now = self.last_heard = self._shared.loop.time()
+        if not self.is_proved:
+            self._unproved += len(data)
+            if self._unproved > _MAX_UNPROVED:
+                self._lose("it has sent much, and not shown that it is the peer")
+                return
         try:
             trains = self._reader.feed(data)
         except ParseError as error:
