@@ -229,3 +229,37 @@ def test_two_lite_agents_go_on_with_what_there_is() -> None:
     assert (alice.core.state, alice.core.path) == (DISCONNECTED, None)
     alice.add(host("192.0.2.6"))
     assert (alice.core.state, alice.core.path) == (CONNECTED, alice.core.selected)
+
+
+def test_a_captured_check_that_is_sent_again_renews_no_consent() -> None:
+    """Whoever can forge the source too would have us send to a peer that has gone, for as long as they like."""
+    hand = lite()
+    hand.ask(use_candidate=True, transaction_id=b"captured one")
+    for _ in range(29):
+        hand.ask(use_candidate=True, transaction_id=b"captured one")
+        hand.wait(1.0)
+        assert hand.core.path is hand.pair()
+    for _ in range(60):
+        hand.wait(1.0)
+        hand.ask(use_candidate=True, transaction_id=b"captured one")
+        assert hand.core.path is None
+    assert hand.core.state is FAILED
+
+
+def test_a_captured_nomination_that_is_sent_again_moves_nothing_back() -> None:
+    hand = lite()
+    hand.ask(use_candidate=True, transaction_id=b"captured one")
+    hand.ask(ELSEWHERE, use_candidate=True)
+    hand.ask(use_candidate=True, transaction_id=b"captured one")
+    assert hand.core.selected is hand.pair(ELSEWHERE)
+
+
+def test_captured_checks_from_many_addresses_leave_room_for_the_peers_own() -> None:
+    hand = lite()
+    hand.ask(use_candidate=True, transaction_id=b"captured one")
+    for port in range(1000, 2000):
+        hand.ask(("203.0.113.66", port), use_candidate=True, transaction_id=b"captured one")
+    assert hand.core.pairs == [hand.pair()]
+    assert hand.core.dropped.refused == 1000
+    hand.ask(ELSEWHERE, use_candidate=True)
+    assert hand.core.selected is hand.pair(ELSEWHERE)

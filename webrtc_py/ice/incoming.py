@@ -93,6 +93,9 @@ class Incoming:
     def _take(self, check: IncomingCheck, now: float) -> None:
         """RFC 8445 sections 7.3.1.3 to 7.3.1.5, for a check that has been answered."""
         session = self._session
+        if self._lite is not None and self._lite.is_replayed(check):
+            session.dropped.refused += 1
+            return
         pair = session.checklist.paths.get((check.base_id, check.source))
         if pair is None:
             pair = session.pairing.learn_remote(check.priority, check.base_id, check.source)

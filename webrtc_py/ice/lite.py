@@ -33,11 +33,18 @@ class Lite:
         self._upkeep = upkeep
         self._seen: OrderedDict[bytes, tuple[int, Address]] = OrderedDict()
 
+    def is_replayed(self, check: IncomingCheck) -> bool:
+        """Whether it came by another path before: then somebody has captured it."""
+        path = check.base_id, check.source
+        return self._seen.get(check.transaction_id, path) != path
+
     def take(self, pair: CandidatePair, check: IncomingCheck, now: float) -> None:
-        """A check has been answered."""
-        if self._is_replayed(check):
-            self._session.dropped.refused += 1
+        """A check has been answered. What it says counts once: sent again, perhaps by others, it renews nothing."""
+        if check.transaction_id in self._seen:
             return
+        self._seen[check.transaction_id] = check.base_id, check.source
+        if len(self._seen) > _MAX_REMEMBERED:
+            self._seen.popitem(last=False)
         session = self._session
         session.pairing.prove(pair)
         pair.consent_expires = now + CONSENT_TIMEOUT
@@ -47,14 +54,6 @@ class Lite:
             # The last nomination counts: full agents have one of each, unless they have moved.
             pair.state = CandidatePairState.SUCCEEDED
             self._upkeep.select(pair, now)
-
-    def _is_replayed(self, check: IncomingCheck) -> bool:
-        path = check.base_id, check.source
-        if self._seen.setdefault(check.transaction_id, path) != path:
-            return True
-        if len(self._seen) > _MAX_REMEMBERED:
-            self._seen.popitem(last=False)
-        return False
 
     def step(self, now: float) -> None:
         """With another lite agent: both have the same pairs with the same priorities, and so take the same."""
