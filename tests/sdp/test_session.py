@@ -293,7 +293,6 @@ NASTY: dict[str, Callable[[int], str]] = {
 
 def cost(text: str) -> float:
     """Processor seconds to parse it and to read what sections inherit, without what other tests' garbage costs."""
-    gc.collect()
     gc.disable()
     started = time.process_time()
     try:
