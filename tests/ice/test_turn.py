@@ -435,6 +435,23 @@ def test_the_number_of_peers_is_bounded() -> None:
     assert exchange.server.requests["CREATE_PERMISSION"] == 128
 
 
+def test_a_peer_that_is_new_takes_the_place_of_one_that_was_of_no_use_for_long() -> None:
+    """In a session of days a peer may have had more addresses than there is room for."""
+    exchange = Exchange().allocate()
+    exchange.send(b"in use")
+    for number in range(1000):
+        exchange.client.permit(f"10.0.{number // 250}.{number % 250}", exchange.now)
+        exchange.flush()
+        if number % 2:
+            exchange.run(1.0)
+            exchange.send(b"in use")
+    assert exchange.server.to_peers[-1][1] == PEER
+    assert 128 < exchange.server.requests["CREATE_PERMISSION"] < 1100
+    exchange.run(100.0)
+    exchange.send(b"and now", ("203.0.113.77", 1))
+    assert exchange.server.to_peers[-1] == (b"and now", ("203.0.113.77", 1))
+
+
 @pytest.mark.row("TRN-05")
 @pytest.mark.parametrize("size", [1, 3, 4, 1200, 1404])
 def test_indications_carry_data_both_ways(size: int) -> None:

@@ -16,6 +16,8 @@ from .pair import Address, CandidatePair, pair_priority
 
 # A browser with a dozen interfaces stays below it. A hostile peer could have us check so many addresses and no more.
 MAX_REMOTE_CANDIDATES = 100
+# To ask for one again that was asked for does no harm; in a session of days the peer has had many addresses.
+MAX_REMEMBERED_PERMISSIONS = 1000
 
 _LINK_LOCAL = ("fe8", "fe9", "fea", "feb")
 
@@ -224,6 +226,8 @@ class Pairing:
         """RFC 8445 section 7.2.1: the relay must let the peer's answers in."""
         key = (pair.base_id, pair.destination[0])
         if pair.base.type is CandidateType.RELAY and key not in self._permissions:
+            if len(self._permissions) >= MAX_REMEMBERED_PERMISSIONS:
+                self._permissions = {(one.base_id, one.destination[0]) for one in self._checklist.paths.values()}
             self._permissions.add(key)
             self._events.append(PermissionNeeded(pair.base_id, pair.destination))
 

@@ -34,6 +34,9 @@ _RETRY_INTERVAL = 10.0
 _FIRST_CHANNEL = 0x4000
 # An ICE session has at most 100 pairs; more peers than that are not ours.
 _MAX_PEERS = 128
+# A peer on the move has more addresses in a long session than at any one time. ICE asks those that work every few
+# seconds, so what was not used for this long may give its place to another.
+_IDLE = 60.0
 _MAX_HELD = 8
 
 ALLOCATION_MISMATCH = 437
@@ -57,6 +60,7 @@ class _Permission:
     is_refused: bool = False
     is_pending: bool = False
     refresh_at: float = 0.0
+    used_at: float = 0.0
     held: list[tuple[bytes, Address]] = field(default_factory=list)
 
 
@@ -105,10 +109,10 @@ class Peers:
         """Let this host's datagrams through, and keep it so."""
         if host in self._permissions:
             return
-        if len(self._permissions) >= _MAX_PEERS:
+        if len(self._permissions) >= _MAX_PEERS and not self._forget_idle(now):
             self.dropped += 1
             return
-        permission = self._permissions[host] = _Permission()
+        permission = self._permissions[host] = _Permission(used_at=now)
         if self._can_reach(host):
             self._create_permission(host, now)
         else:
@@ -147,6 +151,8 @@ class Peers:
         host = peer[0]
         self.permit(host, now)
         permission = self._permissions.get(host)
+        if permission is not None:
+            permission.used_at = now
         if permission is not None and permission.is_installed:
             return self._send_indication(bytes(data), peer)
         if permission is None or permission.is_refused or len(permission.held) >= _MAX_HELD:
@@ -180,6 +186,17 @@ class Peers:
     def _can_reach(self, host: str) -> bool:
         """Whether a peer is of a family that the relay has, and not on some link of our own."""
         return "%" not in host and (":" in host) in self.families
+
+    def _forget_idle(self, now: float) -> bool:
+        """Let go of the permission that was of no use for the longest; False when all are in use."""
+        bound = {host for host, _ in self._channels}
+        used_at, host = min(
+            ((one.used_at, host) for host, one in self._permissions.items() if host not in bound), default=(now, "")
+        )
+        if now - used_at < _IDLE:
+            return False
+        del self._permissions[host]
+        return True
 
     def _create_permission(self, host: str, now: float) -> None:
         permission = self._permissions[host]
