@@ -17,6 +17,7 @@ from webrtc_py.ice.agent import Agent
 from webrtc_py.ice.agent_options import AgentOptions
 from webrtc_py.ice.candidate import Candidate
 from webrtc_py.ice.url import ServerURL
+from webrtc_py.runtime.network import Interface
 from webrtc_py.states import CandidateType, ICEGathererState, ICETransportState
 from webrtc_py.train import Train
 
@@ -147,6 +148,26 @@ def test_an_interface_that_flaps_costs_a_round_a_second() -> None:
             assert len(alice._sockets) == 1
 
     in_network(test, delay=0.02)
+
+
+def test_interfaces_that_cannot_be_read_for_a_while_are_read_later() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        alice = network.host("alice", "192.0.2.1")
+        async with End(alice) as end:
+            interfaces = alice.interfaces
+
+            def refuse() -> list[Interface]:
+                raise OSError(24, "too many open files")
+
+            alice.interfaces = refuse  # type: ignore[method-assign]
+            alice.add_interface("wlan0", "192.0.2.2")
+            await asyncio.sleep(5)
+            assert end.addresses() == [("host", "192.0.2.1")]
+            alice.interfaces = interfaces  # type: ignore[method-assign]
+            await asyncio.sleep(2)
+            assert end.addresses() == [("host", "192.0.2.1"), ("host", "192.0.2.2")]
+
+    in_network(test)
 
 
 def test_a_change_within_a_moment_is_none() -> None:

@@ -20,6 +20,7 @@ from webrtc_py.ice.agent_options import AgentOptions
 from webrtc_py.ice.candidate import Candidate
 from webrtc_py.ice.conn import Conn
 from webrtc_py.ice.mux import TCPMux, UDPMux
+from webrtc_py.runtime.network import DatagramSocket
 from webrtc_py.states import CandidateType, ICETransportState
 
 PORT = 3478
@@ -197,6 +198,48 @@ def test_many_behind_one_nat_are_told_apart() -> None:
         await asyncio.gather(*(call.close() for call in calls))
 
     on_mux(test)
+
+
+def test_a_mux_that_is_closed_while_it_opens_a_port_leaves_none() -> None:
+    async def test(network: VirtualNetwork, mux: UDPMux) -> None:
+        server = network.hosts["server"]
+        server.add_interface("eth1", "192.0.2.9")
+        open_udp = server.open_udp
+
+        async def open_slowly(host: str, port: int = 0) -> DatagramSocket:
+            socket = await open_udp(host, port)
+            await asyncio.sleep(1)
+            return socket
+
+        server.open_udp = open_slowly  # type: ignore[method-assign, assignment]
+        asking = asyncio.create_task(mux.port_on("192.0.2.9"))
+        await asyncio.sleep(0.5)
+        mux.close()
+        assert await asking is None
+        assert server.leftovers() == []
+
+    on_mux(test)
+
+
+def test_who_gives_up_listening_leaves_no_port() -> None:
+    async def main() -> None:
+        server = VirtualNetwork().host("server", SERVER, SERVER6)
+        open_udp = server.open_udp
+
+        async def open_slowly(host: str, port: int = 0) -> DatagramSocket:
+            socket = await open_udp(host, port)
+            if host == SERVER6:
+                socket.close()
+                await asyncio.sleep(10)
+            return socket
+
+        server.open_udp = open_slowly  # type: ignore[method-assign, assignment]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await UDPMux.listen(net=server)
+        assert server.leftovers() == []
+
+    run(main())
 
 
 def test_agents_come_and_go_and_the_port_stays() -> None:

@@ -213,6 +213,31 @@ def test_a_stream_that_does_not_keep_up_loses_datagrams_and_not_memory() -> None
     run(main())
 
 
+def test_a_request_is_sent_even_where_data_has_no_room() -> None:
+    """Over a stream nothing is sent again, so a refresh that is dropped would cost the allocation."""
+
+    async def main() -> None:
+        stream = StalledStream(FakeTurnServer())
+        allocation = Lost().make(StreamLink(stream, Shared.of_running_loop()))
+        await allocation.allocate(5.0)
+        [relay] = allocation.relays
+        now = asyncio.get_running_loop().time()
+        relay.bind_channel(PEER, now)
+        relay.permit("192.0.2.77", now)
+        await asyncio.sleep(0.1)
+        stream.stalled = True
+        for _ in range(1000):
+            relay.send(train_of([1200] * 20, 1200), PEER)
+        full = stream.write_buffer_size
+        relay.send(train_of([1200], 1200), ("192.0.2.77", 7))
+        assert stream.write_buffer_size == full
+        relay.permit("192.0.2.78", now)
+        assert stream.write_buffer_size > full
+        relay.abort()
+
+    run(main())
+
+
 def test_a_lost_connection_is_told_once() -> None:
     async def main() -> None:
         stream = StalledStream(FakeTurnServer())

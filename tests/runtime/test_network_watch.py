@@ -97,6 +97,23 @@ def test_interfaces_that_cannot_be_read_are_no_change(monkeypatch: pytest.Monkey
     run(main())
 
 
+def test_a_watch_may_begin_while_the_interfaces_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = System(monkeypatch)
+
+    async def main() -> None:
+        told: list[str] = []
+        system.error = OSError("no more descriptors")
+        watch = NetworkWatch.add(lambda: told.append("changed"), 1.0)
+        await asyncio.sleep(5)
+        assert told == []
+        system.error = None
+        await asyncio.sleep(1)
+        assert told == ["changed"]
+        watch.close()
+
+    run(main())
+
+
 @pytest.mark.row("ICE-52")
 def test_a_storm_of_hints_costs_a_look_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     system = System(monkeypatch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import cast
 
@@ -191,5 +192,19 @@ def test_who_listens_may_dial_from_the_same_port() -> None:
         near.close()
         here.close()
         there.close()
+
+    run_real(main())
+
+
+def test_whoever_gives_up_listening_leaves_nothing_in_the_loop() -> None:
+    async def main() -> None:
+        listening = asyncio.ensure_future(listen_tcp("127.0.0.1"))
+        await asyncio.sleep(0)  # now it listens, and is about to return
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        assert listening.cancelled()
+        selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+        for key in selector.get_map().values():
+            os.fstat(key.fd)  # which fails for one that is closed
 
     run_real(main())

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from ..errors import ConnectionClosedError, ConnectionFailedError, InvalidStateError
+from ..errors import ConnectionClosedError, ConnectionFailedError, InvalidAccessError, InvalidStateError
 from ..runtime.event import Event, EventQueue
 from ..runtime.network import Network
 from ..runtime.shared import Shared
@@ -282,12 +282,16 @@ class Agent:
 
         Nothing else happens until :meth:`gather_candidates` and, with the peer's new credentials,
         :meth:`set_remote_credentials` are called; both ends restart. InvalidStateError before the first start.
-        InvalidAccessError for credentials outside RFC 8839 section 5.4.
+        InvalidAccessError for credentials outside RFC 8839 section 5.4, and for those that are in use.
         """
         self._check_open()
         replaced = self._newest
         if not self._generations.are_several and replaced.core.state is ICETransportState.NEW:
             raise InvalidStateError("the ICE agent has not been started, so there is nothing to restart")
+        if bool(ufrag) != bool(pwd):
+            raise InvalidAccessError("ufrag and pwd are given together, or neither is")
+        if any(ufrag == one.core.local_ufrag or pwd == one.core.local_pwd for one in self._generations):
+            raise InvalidAccessError("a restart changes both the user fragment and the password")
         newest = self._new_generation(ufrag, pwd)
         with self._shared.step:
             self._generations.begin(newest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from .gather_hosts import HostGathering
 from .gather_plan import CandidateMaker, GatherPlan, Host
 from .gather_relays import RelayGathering
 from .gather_servers import ServerGathering
+
+logger = logging.getLogger(__name__)
 
 # An interface that comes and goes all the time costs one round in this many seconds.
 _MIN_INTERVAL = 1.0
@@ -88,8 +91,15 @@ class Gathering:
             while True:
                 await changed.wait()
                 changed.clear()
-                self._give_up_vanished()
-                for plan in self._plans(find_addresses()):
+                try:
+                    self._give_up_vanished()
+                    plans = self._plans(find_addresses())
+                except OSError as error:
+                    # As when there is no descriptor left to ask the system with.
+                    logger.debug("ICE %s: the interfaces cannot be read: %s", self._plan.ufrag, error)
+                    plans = []
+                    changed.set()
+                for plan in plans:
                     rounds.create_task(self._begin(plan).run(), name="gather on what is new")
                 await asyncio.sleep(_MIN_INTERVAL)
 

@@ -165,10 +165,6 @@ class Generation:
         for mux in (options.udp_mux, options.tcp_mux):
             if mux is not None:
                 mux.check(self.core.local_ufrag)
-        changed = None
-        if options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY:
-            changed = asyncio.Event()
-            self._watch = self._network.watch(changed.set, options.network_monitor_interval)
         plan = GatherPlan(
             addresses=self._find_addresses(),
             urls=list(dict.fromkeys(options.server_urls)),
@@ -201,7 +197,9 @@ class Generation:
         )
         self._set_gathering_state(ICEGathererState.GATHERING)
         self._start_task(self._gather(gathering), "gather")
-        if changed is not None:
+        if options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY:
+            changed = asyncio.Event()
+            self._watch = self._network.watch(changed.set, options.network_monitor_interval)
             self._start_task(gathering.follow(changed, self._find_addresses), "follow the interfaces")
         if plan.urls:
             self._keep_bindings_later(gathering)

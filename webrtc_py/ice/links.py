@@ -108,7 +108,8 @@ class StreamLink:
         self._stream.set_receiver(self._receive, self._lose)
 
     def send_message(self, message: bytes) -> None:
-        if self._stream.write_buffer_size > _MAX_STREAM_QUEUE:
+        if message[1] & 0x10 and self._stream.write_buffer_size > _MAX_STREAM_QUEUE:
+            # An indication. Requests are few, and nobody would send one again: an allocation may depend on it.
             self.dropped += 1
             return
         self._stream.write(message + bytes(-len(message) % 4))

@@ -109,12 +109,16 @@ class Mux(ABC, Generic[P]):
                 return None
             if host not in self._ports:
                 try:
-                    self._ports[host] = await self._open(host, self._port)
+                    port = await self._open(host, self._port)
                 except OSError as error:
                     level = logging.DEBUG if host in self._refused else logging.WARNING
                     self._refused.add(host)
                     logger.log(level, "the %s mux has no port %d on %s: %s", self._KIND, self._port, host, why(error))
                     return None
+                if self._is_closed:  # meanwhile
+                    port.close("")
+                    return None
+                self._ports[host] = port
             return self._ports[host]
 
     def _includes(self, host: str) -> bool:
@@ -131,12 +135,12 @@ class Mux(ABC, Generic[P]):
             try:
                 await self._open_each(hosts, by_name)
                 break
-            except OSError as error:
-                is_free_to_choose = not self._port and error.errno == errno.EADDRINUSE
+            except BaseException as error:
                 for port in self._ports.values():
                     port.close("")
                 self._ports.clear()
-                if not is_free_to_choose or attempt == _MAX_ATTEMPTS:
+                is_taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+                if self._port or not is_taken or attempt == _MAX_ATTEMPTS:
                     raise
         self._port = next(iter(self._ports.values())).local_address[1]
         logger.info("a %s mux listens on port %d of %s", self._KIND, self._port, ", ".join(self._ports))

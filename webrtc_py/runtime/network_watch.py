@@ -48,7 +48,7 @@ class NetworkWatch:
         watch = _Watch(watching, on_change, interval)
         watching._watches.append(watch)
         if len(watching._watches) == 1:
-            watching._known = system_interfaces()
+            watching._known = watching._find()
             watching._hints = _open_netlink()
             if watching._hints is not None:
                 shared.loop.add_reader(watching._hints.fileno(), watching._on_hint)
@@ -89,11 +89,7 @@ class NetworkWatch:
 
     def _look(self) -> None:
         self._timer = None
-        try:
-            found = system_interfaces()
-        except OSError as error:
-            logger.debug("the interfaces could not be read: %s", error)
-            found = self._known
+        found = self._find()
         if self._hints is None:
             self._look_in(min(watch.interval for watch in self._watches))
         if found == self._known:
@@ -103,6 +99,14 @@ class NetworkWatch:
         with self._shared.step:
             for watch in list(self._watches):
                 watch.on_change()
+
+    def _find(self) -> list[Interface]:
+        """The interfaces, or those that are known where the system does not tell."""
+        try:
+            return system_interfaces()
+        except OSError as error:
+            logger.debug("the interfaces could not be read: %s", error)
+            return self._known
 
 
 class _Watch:

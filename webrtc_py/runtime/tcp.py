@@ -101,8 +101,14 @@ class TCPListener:
         shared = Shared.of_running_loop()
         listener = cls(sock)
         listener._server = await shared.loop.create_server(
-            lambda: TCPStream(shared, listener._accept), sock=sock, backlog=_BACKLOG
+            lambda: TCPStream(shared, listener._accept), sock=sock, backlog=_BACKLOG, start_serving=False
         )
+        try:
+            await listener._server.start_serving()
+        except BaseException:
+            # The loop watches it already, and would not notice that a new socket has the old one's number.
+            listener.close()
+            raise
         return listener
 
     @property
