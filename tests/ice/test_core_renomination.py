@@ -79,6 +79,24 @@ def test_a_pair_is_changed_by_hand_and_back(attribute: int) -> None:
     assert ICETransportState.DISCONNECTED not in alice.states + bob.states
 
 
+@pytest.mark.row("REN-01", "REN-03")
+def test_a_nomination_without_a_value_has_been_counted() -> None:
+    """libwebrtc gives it the value 1, whether it says that it knows values or not, and follows greater ones only."""
+    wire = Wire(delay=0.02)
+    alice = wire.peer("alice", ALICE, 2, renomination=BY_HAND)
+    bob = wire.peer("bob", BOB, 1, renomination=BY_HAND)
+    alice.core.set_remote_renomination(False)
+    alice.add(host("192.0.2.1"))
+    bob.add(host("192.0.2.2"))
+    bob.add(host("192.0.2.3", index=1))
+    connect(wire, alice, bob)
+    wire.run(4)
+    alice.core.set_remote_renomination(True)
+    change(alice, "192.0.2.3")
+    assert wire.run(0.1, lambda: in_use(alice, bob) == {"192.0.2.3"})
+    assert values(alice) == [None, 2]
+
+
 @pytest.mark.row("REN-03")
 def test_the_path_is_whole_while_it_changes() -> None:
     wire, alice, bob = two_paths()

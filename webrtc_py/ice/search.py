@@ -173,7 +173,11 @@ class Search:
         delays = nomination_delays(pair.current_round_trip_time)
         if pair.is_stream:
             delays = (sum(delays),)
-        value = self.renomination.next_value() if self.renomination is not None and self.remote_renominates else None
+        value = None
+        if self.renomination is not None:
+            # Counted even where it is not sent: to libwebrtc a nomination without a value has the value 1.
+            counted = self.renomination.next_value()
+            value = counted if self.remote_renominates else None
         session.send(pair, Purpose.NOMINATION, delays, now, value)
 
     def consider(self, pair: CandidatePair, now: float) -> None:
