@@ -92,7 +92,8 @@ def test_setters_store_what_transports_read() -> None:
         (lambda s: s.set_multicast_dns_host_name("a.b.local"), "'a.b.local'"),
         (lambda s: s.set_ice_address_rewrite_rules("203.0.113.1"), "'203.0.113.1'"),
         (lambda s: s.set_nat_1to1_ips("203.0.113.1"), "'203.0.113.1'"),
-        (lambda s: s.set_nat_1to1_ips(["203.0.113.1"], "prflx"), "peer-reflexive"),
+        (lambda s: s.set_nat_1to1_ips(["203.0.113.1"], "prflx"), "not prflx"),
+        (lambda s: s.set_nat_1to1_ips(["203.0.113.1", "203.0.113.2"]), "second"),
         (lambda s: s.set_nat_1to1_ips(["203.0.113.1/there"]), "'there'"),
         (lambda s: s.set_nat_1to1_ips(["here"]), "'here'"),
         (lambda s: s.set_ice_udp_mux(5000), "UDPMux or None, not 5000"),
@@ -145,8 +146,9 @@ def test_nat_1to1_is_rewrite_rules() -> None:
     settings = SettingEngine()
     settings.set_nat_1to1_ips(["203.0.113.1", "203.0.113.2/10.0.0.2", "2001:db8::1"])
     assert settings.ice_address_rewrite_rules == (
+        AddressRewriteRule(["203.0.113.1"]),
         AddressRewriteRule(["203.0.113.2"], local="10.0.0.2"),
-        AddressRewriteRule(["203.0.113.1", "2001:db8::1"]),
+        AddressRewriteRule(["2001:db8::1"]),
     )
     settings.set_nat_1to1_ips(["203.0.113.1"], CandidateType.SRFLX)
     assert settings.ice_address_rewrite_rules == (AddressRewriteRule(["203.0.113.1"], as_candidate_type="srflx"),)

@@ -15,7 +15,7 @@ from .ice.mdns import is_usable_name
 from .ice.mux import TCPMux, UDPMux
 from .ice.options import AgentTimings, RenominationOptions
 from .ice.proxy import parse_proxy
-from .ice.rewrite import AddressRewriteRule
+from .ice.rewrite import AddressRewriteRule, nat_1to1_rules
 from .ice.url import TURN_PROTOCOLS
 from .runtime.network import Network
 from .states import CandidateType, ContinualGatheringPolicy, DTLSRole, MulticastDNSMode, NetworkType
@@ -160,18 +160,7 @@ class SettingEngine:
         Each is an outer address for all local ones of its family, or ``outer/local`` for one of them. ``host`` tells
         it instead of the local address, ``srflx`` beside it. They replace all rules set before.
         """
-        if isinstance(ips, str):
-            raise ArgumentTypeError(f"ips is a list of addresses, not the string {ips!r}")
-        rules, outer_of_all = [], []
-        for text in ips:
-            outer, slash, local = text.partition("/")
-            if slash:
-                rules.append(AddressRewriteRule([outer], local=local, as_candidate_type=candidate_type))
-            else:
-                outer_of_all.append(outer)
-        if outer_of_all:
-            rules.append(AddressRewriteRule(outer_of_all, as_candidate_type=candidate_type))
-        self.ice_address_rewrite_rules = tuple(rules)
+        self.ice_address_rewrite_rules = tuple(nat_1to1_rules(ips, candidate_type))
 
     def set_ice_udp_mux(self, mux: UDPMux | None) -> None:
         """One UDP port for all connections, which :meth:`UDPMux.listen` opens; None lets each open its own."""

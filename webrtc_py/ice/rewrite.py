@@ -7,7 +7,7 @@ published. The socket stays where it is; only the candidate's address changes.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import InvalidAccessError
@@ -143,7 +143,7 @@ def told_addresses(
 
 
 def nat_1to1_rules(
-    ips: Sequence[str], candidate_type: CandidateType | str = CandidateType.HOST
+    ips: Iterable[str], candidate_type: CandidateType | str = CandidateType.HOST
 ) -> list[AddressRewriteRule]:
     """The rules for a list of outer addresses, each for one local address (``"outer/local"``) or for all (``"outer"``).
 
