@@ -198,7 +198,8 @@ class ICETransport(AgentListener):
     def add_path_listener(self, listener: Callable[[bool], None]) -> None:
         """For the layers above: called when the data takes another path than before, or the same after an outage.
 
-        It is told whether there was an outage: then what was under way is as good as lost.
+        It is told whether there was an outage, be it too short to be ``disconnected``, or the old path was gone: then
+        what was under way is as good as lost.
         """
         self._path_listeners.append(listener)
 
@@ -207,13 +208,17 @@ class ICETransport(AgentListener):
     def state_changed(self, state: ICETransportState, reason: str) -> None:
         self._follow(state)
 
-    def selected_pair_changed(self, pair: CandidatePair) -> None:
+    def selected_pair_changed(self, pair: CandidatePair, *, lost: bool) -> None:
         # A candidate that is now known by another type is still on the same path, and so is one of a restart that has
         # found the path there was.
         before, self._path = self._path, ((pair.base.address, pair.base.port), pair.destination)
-        if before is not None and before != self._path and self._state in _CONNECTED:
-            self._tell_path(lost=False)
+        if before is not None and (lost or before != self._path) and self._state in _CONNECTED:
+            self._tell_path(lost=lost)
         self.on_selected_candidate_pair_change.emit(_pair(pair.local, pair.remote))
+
+    def path_resumed(self) -> None:
+        if self._state in _CONNECTED:
+            self._tell_path(lost=True)
 
     def _follow(self, state: ICETransportState) -> None:
         """W3C's ``checking`` begins with the first remote candidate; a path to one that nobody signalled shows both."""

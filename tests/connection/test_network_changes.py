@@ -72,6 +72,52 @@ def test_a_change_of_the_network_loses_nothing_of_a_reliable_channel(mover: str,
     in_network(test, delay=0.02)
 
 
+@pytest.mark.row("X-04")
+@pytest.mark.parametrize("seconds", [2.0, 3.0])
+def test_after_an_outage_that_was_no_disconnection_data_flows_at_once(seconds: float) -> None:
+    """SCTP has doubled its timer meanwhile; the first sign of life makes waiting for it needless."""
+
+    async def test(network: VirtualNetwork) -> None:
+        async with Call.over(network) as call:
+            near, far = await call.connect()
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(5)
+            network.cut_for(seconds, call.offerer.host, call.answerer.host)
+            restored = loop.time() + seconds
+            near.send("during the outage")
+            assert await far.recv() == "during the outage"
+            # Checks that are not answered are repeated twice a second.
+            assert restored < loop.time() < restored + 0.6
+            assert "disconnected" not in call.offerer.states + call.answerer.states
+
+    in_network(test, delay=0.02)
+
+
+@pytest.mark.row("X-04", "ICE-52")
+def test_when_its_peer_has_moved_the_end_that_stays_sends_again_at_once() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        mobile = network.host("mobile", "192.0.2.1")
+        mobile.add_address("eth0", "192.0.2.9")
+        moving = Peer(mobile, settings=settings_for(set_ice_continual_gathering=("continually",)))
+        resting = Peer(network.host("fixed", "192.0.2.2"))
+        async with Call(moving, resting) as call:
+            near, far = await call.connect()
+            loop = asyncio.get_running_loop()
+            assert resting.pc.sctp is not None
+            ice = resting.pc.sctp.transport.ice_transport
+            moves: list[float] = []
+            ice.on_selected_candidate_pair_change(lambda pair: moves.append(loop.time()))
+            await asyncio.sleep(5)
+            before = ice.get_selected_candidate_pair()
+            assert before is not None
+            mobile.remove_address("eth0", before.remote.address)
+            far.send("to where it was")
+            assert await near.recv() == "to where it was"
+            assert loop.time() == pytest.approx(moves[-1] + 0.02, abs=0.01)
+
+    in_network(test, delay=0.02)
+
+
 def test_the_first_round_makes_a_description_that_can_be_sent_whole() -> None:
     async def test(network: VirtualNetwork) -> None:
         one = Peer(

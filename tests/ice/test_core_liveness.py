@@ -6,12 +6,13 @@ import itertools
 
 import pytest
 
-from tests.ice.core_pair import ALICE, BOB, Nat, Wire, connect, connected, host, srflx, two_peers
-from tests.ice.hand import THERE, Hand
+from tests.ice.core_pair import ALICE, BOB, Nat, Wire, connect, connected, host, srflx, tcp, two_peers
+from tests.ice.hand import HERE, THERE, Hand
 from webrtc_py.ice import stun
 from webrtc_py.ice.candidate import unmarshal_candidate
+from webrtc_py.ice.events import PathResumed
 from webrtc_py.ice.options import AgentTimings
-from webrtc_py.states import CandidatePairState, ICETransportState
+from webrtc_py.states import CandidatePairState, ICETransportState, TCPType
 
 CHECKING = ICETransportState.CHECKING
 CONNECTED = ICETransportState.CONNECTED
@@ -252,6 +253,51 @@ def test_data_alone_recovers_at_once() -> None:
     assert hand.core.state is DISCONNECTED
     assert hand.core.data_received(0, THERE, 100, 1, hand.now)
     assert hand.core.state is CONNECTED
+
+
+def resumptions(hand: Hand) -> int:
+    return sum(isinstance(event, PathResumed) for event in hand.core.events())
+
+
+@pytest.mark.parametrize("sign", ["answer", "request", "data"])
+def test_a_path_that_is_heard_again_after_a_short_silence_is_told_once(sign: str) -> None:
+    hand = selected(Hand(controlling=False))
+    hand.wait(4)
+    assert hand.core.is_silent
+    assert hand.core.state is CONNECTED
+    signs = {
+        "answer": lambda: hand.answer(hand.requests()[-1]),
+        "request": hand.ask,
+        "data": lambda: hand.core.data_received(0, THERE, 100, 1, hand.now),
+    }
+    assert resumptions(hand) == 0
+    signs[sign]()
+    assert not hand.core.is_silent
+    assert resumptions(hand) == 1
+    hand.core.data_received(0, THERE, 100, 1, hand.now)
+    hand.ask()
+    assert resumptions(hand) == 0
+
+
+def test_a_loss_or_two_are_no_silence() -> None:
+    hand = selected(Hand(controlling=False))
+    for _ in range(20):
+        hand.requests()
+        asked = 0
+        while asked < 2:
+            hand.wait(0.1)
+            asked += len(hand.requests())
+        hand.core.data_received(0, THERE, 100, 1, hand.now)
+    assert resumptions(hand) == 0
+
+
+def test_a_tcp_connection_that_stalls_loses_nothing() -> None:
+    hand = Hand(controlling=False, local=tcp(TCPType.PASSIVE, *HERE))
+    hand.core.add_remote_candidate(tcp(TCPType.ACTIVE, THERE[0]), hand.now)
+    selected(hand)
+    hand.wait(4)
+    hand.answer(hand.requests()[-1])
+    assert resumptions(hand) == 0
 
 
 def test_silence_belongs_to_the_pair() -> None:

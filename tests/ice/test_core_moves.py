@@ -10,6 +10,7 @@ import pytest
 from tests.ice.core_pair import ALICE, BOB, Peer, Wire, connect, connected, host, relay, two_peers
 from tests.ice.hand import THERE, Hand
 from webrtc_py.ice.candidate import Candidate, unmarshal_candidate
+from webrtc_py.ice.events import SelectedPairChanged
 from webrtc_py.ice.pairing import MAX_REMOTE_CANDIDATES
 from webrtc_py.ice.search import MAX_ALTERNATIVES
 from webrtc_py.states import CandidatePairState, ICETransportState
@@ -157,6 +158,9 @@ def test_a_new_base_is_moved_to_within_three_seconds(alice_controls: bool, gap: 
         trickle(alice, bob, host("192.0.2.11"), 1)
     assert wire.run(3, lambda: our_end(alice) == "192.0.2.11" and far_end(bob) == "192.0.2.11")
     assert wire.now - gone < 3
+    for peer in (alice, bob):
+        moved = [event for _, event in peer.happened if isinstance(event, SelectedPairChanged)]
+        assert [event.lost for event in moved] == [False, True], "what was under way to where nobody is any more"
     wire.run(60)
     assert connected(alice, bob)
     assert far_end(bob) == "192.0.2.11"

@@ -12,6 +12,7 @@ from tests.ice.core_pair import ALICE, BOB, Packet, Peer, Wire, connect, connect
 from tests.ice.hand import THERE, Hand
 from webrtc_py.errors import InvalidAccessError, InvalidStateError
 from webrtc_py.ice import stun
+from webrtc_py.ice.events import SelectedPairChanged
 from webrtc_py.ice.options import RenominationOptions
 from webrtc_py.ice.pair import CandidatePair
 from webrtc_py.ice.renomination import Renomination, cost
@@ -76,6 +77,7 @@ def test_a_pair_is_changed_by_hand_and_back(attribute: int) -> None:
     assert values(alice, attribute) == [1, 2, 3, 4]
     assert values(bob, attribute) == []
     assert (alice.selections, bob.selections) == (4, 4)
+    assert not any(isinstance(event, SelectedPairChanged) and event.lost for _, event in alice.happened + bob.happened)
     assert ICETransportState.DISCONNECTED not in alice.states + bob.states
 
 

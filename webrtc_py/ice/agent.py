@@ -443,15 +443,21 @@ class Agent:
         if state is not ICETransportState.CLOSED or self._closing is not None:
             self._update_state(reason)
 
-    def pair_selected(self, generation: Generation, pair: CandidatePair) -> None:
+    def pair_selected(self, generation: Generation, pair: CandidatePair, *, lost: bool) -> None:
         if generation is not self._in_use:
             return
         replaced = self._generations.take_over(generation)
         if replaced is not None:
             generation.core.trace.tell(self._shared.loop.time(), "takes over from %s", replaced.core.local_ufrag)
+            lost = replaced.core.is_silent
         for listener in list(self._listeners):
-            listener.selected_pair_changed(pair)
+            listener.selected_pair_changed(pair, lost=lost)
         self.on_selected_candidate_pair_change.emit(pair.local, pair.remote)
+
+    def path_resumed(self, generation: Generation) -> None:
+        if generation is self._in_use:
+            for listener in list(self._listeners):
+                listener.path_resumed()
 
     def _update_state(self, reason: str) -> None:
         state = self._newest.state if self._closing is not None else self._generations.state
@@ -499,7 +505,7 @@ class _Waiter(AgentListener):
     def state_changed(self, state: ICETransportState, reason: str) -> None:
         self.changed.set()
 
-    def selected_pair_changed(self, pair: CandidatePair) -> None:
+    def selected_pair_changed(self, pair: CandidatePair, *, lost: bool) -> None:
         self.changed.set()
 
 

@@ -250,8 +250,8 @@ class Core:
     def data_received(self, base_id: int, source: Address, size: int, packets: int, now: float) -> bool:
         """Whether datagrams of the application's may be taken from there: only from where the peer has been proved.
 
-        Counts them, and breaks the silence. In the disconnected state, and when they did not come on ``path``, flush
-        the core afterwards: it may recover, or have to find out whether the peer has moved.
+        Counts them, and breaks the silence. When it `is_silent`, and when they did not come on ``path``, flush the core
+        afterwards: it may recover, or have to find out whether the peer has moved.
         """
         pair = self._session.checklist.paths.get((base_id, source))
         if pair is None or not pair.peer_is_there:
@@ -262,7 +262,7 @@ class Core:
         pair.heard(now)
         if pair is not self.selected:
             self._upkeep.heard_elsewhere(pair, now)
-        if self.state is ICETransportState.DISCONNECTED:
+        if self.is_silent:
             self._settle(now)
         return True
 
@@ -299,6 +299,11 @@ class Core:
     @property
     def path(self) -> CandidatePair | None:
         return self._session.path
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the selected pair leaves checks unanswered, so that whatever comes in is news."""
+        return self._upkeep.is_silent
 
     @property
     def controlling(self) -> bool:

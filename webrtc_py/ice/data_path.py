@@ -153,7 +153,7 @@ class DataPath:
         path = core.path
         # Then it is more than data.
         is_news = path is None or path.base_id != base_id or path.destination != source
-        is_news = is_news or core.state is ICETransportState.DISCONNECTED
+        is_news = is_news or core.is_silent
         if not core.data_received(base_id, source, len(train.data), len(train), now):
             self._keep_unproved(base_id, train, source)
             return

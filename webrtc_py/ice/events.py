@@ -27,9 +27,16 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class SelectedPairChanged:
-    """Another pair is selected, or the selected one's remote candidate has become known by signalling."""
+    """Another pair is selected, or the selected one's candidates have become known by other names."""
 
     pair: CandidatePair
+    lost: bool = False
+    """Whether the one before was gone or silent, so that what was under way on it is as good as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathResumed:
+    """The peer is heard again on the selected pair, which was silent for a while: what was sent then is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +66,4 @@ class RoleChanged:
     role: ICERole
 
 
-Happening = StateChanged | SelectedPairChanged | PathProved | PermissionNeeded | RoleChanged
+Happening = StateChanged | SelectedPairChanged | PathResumed | PathProved | PermissionNeeded | RoleChanged

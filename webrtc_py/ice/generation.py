@@ -27,7 +27,16 @@ from .binding import BindingQueries, keepalive
 from .candidate import Candidate, format_address
 from .core import Core
 from .data_path import DataPath, Inbox
-from .events import Happening, Outgoing, PathProved, PermissionNeeded, RoleChanged, SelectedPairChanged, StateChanged
+from .events import (
+    Happening,
+    Outgoing,
+    PathProved,
+    PathResumed,
+    PermissionNeeded,
+    RoleChanged,
+    SelectedPairChanged,
+    StateChanged,
+)
 from .explain import History, ServerProblem, Situation, count
 from .gather import Gathering
 from .gather_plan import Base, GatheringError, GatherPlan
@@ -82,7 +91,9 @@ class Owner(Protocol):
 
     def state_changed(self, generation: Generation, state: ICETransportState, reason: str) -> None: ...
 
-    def pair_selected(self, generation: Generation, pair: CandidatePair) -> None: ...
+    def pair_selected(self, generation: Generation, pair: CandidatePair, *, lost: bool) -> None: ...
+
+    def path_resumed(self, generation: Generation) -> None: ...
 
 
 class Generation:
@@ -409,7 +420,9 @@ class Generation:
             base = self._bases.get(event.pair.base_id)
             if base is not None and base.relay is not None:
                 base.relay.bind_channel(event.pair.destination, self._shared.loop.time())
-            self._owner.pair_selected(self, event.pair)
+            self._owner.pair_selected(self, event.pair, lost=event.lost)
+        elif isinstance(event, PathResumed):
+            self._owner.path_resumed(self)
         elif isinstance(event, PathProved):
             base = self._bases.get(event.base_id)
             if base is not None and isinstance(base.socket, UDPEndpoint | TCPEndpoint):

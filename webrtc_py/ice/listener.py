@@ -27,4 +27,8 @@ class AgentListener:
 
     def state_changed(self, state: ICETransportState, reason: str) -> None: ...
 
-    def selected_pair_changed(self, pair: CandidatePair) -> None: ...
+    def selected_pair_changed(self, pair: CandidatePair, *, lost: bool) -> None:
+        """``lost`` says whether the pair before was gone or silent, so that what was under way on it is lost."""
+
+    def path_resumed(self) -> None:
+        """The peer is heard again on the selected pair, which was silent for a while: what was sent then is lost."""

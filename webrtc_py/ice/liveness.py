@@ -65,3 +65,11 @@ def in_doubt_from(pair: CandidatePair, at_least_since: float = -math.inf) -> flo
         return math.inf
     patience = max(_DOUBT, _DOUBT_ROUND_TRIPS * (pair.smoothed_round_trip_time or 0.0))
     return max(pair.asked_since, at_least_since) + patience
+
+
+def is_silent(pair: CandidatePair, now: float) -> bool:
+    """Whether checks on it have gone unanswered for so long that what was sent with them is as good as lost.
+
+    Over TCP it is only late.
+    """
+    return not pair.is_stream and in_doubt_from(pair) <= now

@@ -10,9 +10,9 @@ import math
 from ..states import CandidatePairState, CandidateType, ICETransportState
 from .candidate import Candidate
 from .checklist import best
-from .events import SelectedPairChanged
+from .events import PathResumed, SelectedPairChanged
 from .explain import why_no_path
-from .liveness import Liveness, in_doubt_from, liveness
+from .liveness import Liveness, in_doubt_from, is_silent, liveness
 from .pair import CandidatePair
 from .search import Search
 from .session import Session
@@ -47,6 +47,7 @@ class Upkeep:
         self._challenger: CandidatePair | None = None
         self._decide_at = 0.0
         self._newest_when_selected = 0
+        self._was_silent = False
         self._moved_at = -math.inf
 
     def be_patient(self, now: float) -> None:
@@ -56,22 +57,23 @@ class Upkeep:
     # Selection
 
     def select(self, pair: CandidatePair, now: float) -> None:
-        session = self._session
-        first = session.selected is None
+        session, before = self._session, self._session.selected
         session.trace(now, "selects %s", pair)
         session.selected = session.checklist.in_use = pair
         pair.nominated = True
         self._challenger = None
+        self._was_silent = False
         self._newest_when_selected = session.checklist.last_id
         if self._search.renomination is not None:
             self._search.renomination.selected(now)
-        if first:
+        if before is None:
             if not session.keep_alternatives and not session.lite:
                 session.checklist.conclude()
                 session.checks.cancel_checks()
             self._next_alternative = now + session.timings.consent_interval
         self._rest(now)
-        session.events.append(SelectedPairChanged(pair))
+        lost = before is not None and (not before.succeeded or is_silent(before, now))
+        session.events.append(SelectedPairChanged(pair, lost))
 
     def nominated_by_peer(self, pair: CandidatePair, now: float) -> None:
         """The controlling peer has nominated a pair, and it works."""
@@ -244,6 +246,11 @@ class Upkeep:
 
     # The state
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether whatever comes in on the selected pair is news."""
+        return self._was_silent or self._session.state is ICETransportState.DISCONNECTED
+
     def update(self, now: float) -> None:
         """Which state all that has happened makes."""
         session = self._session
@@ -259,6 +266,7 @@ class Upkeep:
         if health.state is not ICETransportState.CONNECTED and self._move(now):
             health = self._health(session.selected, now)
         self._liveness_until = health.until
+        self._listen(session.selected, now)
         self._update_path(now)
         if health.state is ICETransportState.FAILED:
             session.stop(ICETransportState.FAILED, f"{session.selected}: {health.reason}")
@@ -266,6 +274,14 @@ class Upkeep:
             self._set_disconnected(f"{session.selected}: {health.reason}", now)
         else:
             self._set_connected()
+
+    def _listen(self, selected: CandidatePair, now: float) -> None:
+        """An outage may be too short for ``disconnected``, and yet long enough for all that was sent to be lost."""
+        if is_silent(selected, now):
+            self._was_silent = True
+        elif self._was_silent and selected.asked_since is None:
+            self._was_silent = False
+            self._session.events.append(PathResumed())
 
     def _health(self, selected: CandidatePair, now: float) -> Liveness:
         session = self._session
