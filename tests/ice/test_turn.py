@@ -132,6 +132,23 @@ def test_a_server_that_refuses_both_families_together_is_asked_for_one(code: int
     ]
 
 
+def test_what_is_asked_for_instead_has_no_more_time_than_there_was() -> None:
+    server = FakeTurnServer()
+    exchange = Exchange(make_client(families=(4, 6)), server)
+
+    def refuse(request: stun.Message) -> bytes:
+        exchange.is_cut = True
+        return server.error(request, 440)
+
+    server.answers[stun.Method.ALLOCATE] = refuse
+    exchange.client.allocate(exchange.now, 5.0)
+    exchange.flush()
+    exchange.run(4.9)
+    assert exchange.events == []
+    exchange.run(0.2)
+    assert exchange.events == [AllocationFailed(701, "the server does not answer")]
+
+
 @pytest.mark.row("TRN-08", "TRN-02")
 def test_a_peer_of_a_family_that_the_relay_has_not_is_refused_here() -> None:
     exchange = Exchange().allocate()

@@ -320,10 +320,12 @@ class TurnClient:
         )
 
     def _on_not_allocated(self, refusal: Refusal, now: float) -> None:
-        if refusal.error_code in (_BAD_REQUEST, _ADDRESS_FAMILY_NOT_SUPPORTED) and len(self._families) > 1:
+        refused = self._allocate_request
+        is_for_both = refusal.error_code in (_BAD_REQUEST, _ADDRESS_FAMILY_NOT_SUPPORTED) and len(self._families) > 1
+        if is_for_both and refused is not None:
             # RFC 8656 section 7.2 wants a success without the second address; some refuse the whole.
             self._families = self._families[:1]
-            self.allocate(now)
+            self.allocate(now, refused.schedule.deadline - now)
         else:
             self._lose(refusal)
 
