@@ -6,6 +6,7 @@ import pytest
 
 from tests.ice.core_pair import ALICE, Peer, Wire, connect, connected, host, relay, srflx, two_peers
 from tests.ice.hand import THERE, Hand
+from webrtc_py.errors import InvalidStateError
 from webrtc_py.ice.candidate import Candidate
 from webrtc_py.ice.core import Core
 from webrtc_py.ice.options import AgentTimings
@@ -310,6 +311,8 @@ def test_we_control_a_lite_peer_whoever_offered() -> None:
     core.set_remote_lite(True)
     core.start(False, wire.now)
     assert core.controlling
+    with pytest.raises(InvalidStateError, match="started once"):
+        core.set_remote_lite(False)
 
 
 @pytest.mark.row("ICE-11")

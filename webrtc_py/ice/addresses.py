@@ -79,14 +79,14 @@ def local_addresses(
     unlikely: dict[str, str] = {}
     link_local: dict[str, str] = {}
     for interface in interfaces:
-        if not _allows(interface_filter, interface.name, "interface"):
+        if not allows(interface_filter, interface.name, "interface"):
             continue
         usable = [
             host
             for host in interface.addresses
             if (use_ipv6 if ":" in host else use_ipv4)
             and _is_usable(host, include_loopback)
-            and _allows(ip_filter, without_zone(host), "IP")
+            and allows(ip_filter, without_zone(host), "IP")
         ]
         for host in _preferred(usable, interface):
             if _is_link_local_ipv6(host):
@@ -102,7 +102,8 @@ def local_addresses(
     ]
 
 
-def _allows(wanted: Callable[[str], bool] | None, value: str, what: str) -> bool:
+def allows(wanted: Callable[[str], bool] | None, value: str, what: str) -> bool:
+    """An application's filter on a value, None letting all pass. What it raises is logged, and means no."""
     if wanted is None:
         return True
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from ..runtime.shared import Shared
 from ..runtime.system_network import SystemNetwork
 from ..states import ContinualGatheringPolicy, ICEGathererState, ICERole, ICETransportState, MulticastDNSMode
 from ..train import Train
+from .addresses import allows
 from .agent_options import AgentOptions
 from .candidate import Candidate
 from .conn import Conn
@@ -31,8 +31,6 @@ from .pair import CandidatePair
 from .stats import CandidatePairStats
 from .trace import Trace
 from .udp_port import UDPPort
-
-logger = logging.getLogger(__name__)
 
 # Candidates of a generation that our own restart has yet to catch up with; a generation has no more of use.
 _MAX_AHEAD = 100
@@ -95,7 +93,7 @@ class Agent:
             seed=secrets.token_bytes(32),
             timings=options.core_timings,
             max_pairs=options.max_pairs,
-            remote_ip_filter=_guarded(options.remote_ip_filter),
+            remote_ip_filter=lambda host: allows(options.remote_ip_filter, host, "remote IP"),
             lite=options.lite,
             renomination=options.renomination,
             keep_alternatives=options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY,
@@ -507,18 +505,3 @@ class _Waiter(AgentListener):
 
     def selected_pair_changed(self, pair: CandidatePair, *, lost: bool) -> None:
         self.changed.set()
-
-
-def _guarded(ip_filter: Callable[[str], bool] | None) -> Callable[[str], bool] | None:
-    """The application's filter, asked about what strangers send: what it raises is logged, and means no."""
-    if ip_filter is None:
-        return None
-
-    def is_allowed(host: str) -> bool:
-        try:
-            return bool(ip_filter(host))
-        except Exception:
-            logger.exception("the remote IP filter raised for %s", host)
-            return False
-
-    return is_allowed

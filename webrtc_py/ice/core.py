@@ -107,8 +107,9 @@ class Core:
     def set_remote_lite(self, lite: bool) -> None:
         """The peer is a lite agent: it sends no checks, and does not control us (RFC 8445 section 6.1.1).
 
-        Before ``start``.
+        InvalidStateError after ``start``.
         """
+        self._check_new()
         self._session.remote_lite = lite
 
     def set_remote_renomination(self, understood: bool) -> None:
@@ -120,9 +121,8 @@ class Core:
 
         But a full agent controls a lite one, whoever has offered.
         """
+        self._check_new()
         session = self._session
-        if self.state is not ICETransportState.NEW:
-            raise InvalidStateError(f"the ICE core is {self.state}; it is started once")
         if session.lite != session.remote_lite:
             controlling = session.remote_lite
         self._search.set_role(controlling, now)
@@ -130,6 +130,10 @@ class Core:
         session.trace(now, "starts as the %s agent; the peer is %s", self.role, self.remote_ufrag or "not known yet")
         session.set_state(ICETransportState.CHECKING, f"started as the {self.role} agent")
         self._begin(now)
+
+    def _check_new(self) -> None:
+        if self.state is not ICETransportState.NEW:
+            raise InvalidStateError(f"the ICE core is {self.state}; it is started once")
 
     def _begin(self, now: float) -> None:
         if self._session.is_running:
