@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import dns.asyncresolver
@@ -46,21 +47,28 @@ class NameServer(asyncio.DatagramProtocol):
         self.transport.sendto(wire[:2] + b"\xff" * 40 if self.rubbish else wire, address)
 
 
+@dataclass
+class Resolving:
+    """Where resolvers ask, and how long they wait for an answer."""
+
+    port: int = 0
+    lifetime: float = 60.0
+
+
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Point resolvers at 127.0.0.1 and the port that is put in here."""
-    ports = [0]
+def resolving(monkeypatch: pytest.MonkeyPatch) -> Resolving:
+    """Point resolvers at 127.0.0.1."""
+    settings = Resolving()
 
     class Resolver(dns.asyncresolver.Resolver):
         def __init__(self) -> None:
             super().__init__(configure=False)
             self.nameservers = ["127.0.0.1"]
-            self.port = ports[0]
-            self.lifetime = 1.0
-            self.timeout = 0.5
+            self.port = settings.port
+            self.lifetime = self.timeout = settings.lifetime
 
     monkeypatch.setattr(dns.asyncresolver, "Resolver", Resolver)
-    return ports
+    return settings
 
 
 RECORDS = {
@@ -70,18 +78,18 @@ RECORDS = {
 }
 
 
-async def serve(port: list[int]) -> NameServer:
+async def serve(resolving: Resolving) -> NameServer:
     _, server = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: NameServer(RECORDS), local_addr=("127.0.0.1", 0)
     )
-    port[0] = server.transport.get_extra_info("sockname")[1]
+    resolving.port = server.transport.get_extra_info("sockname")[1]
     return server
 
 
 @pytest.mark.row("TRN-11")
-def test_records_come_in_their_order(port: list[int]) -> None:
+def test_records_come_in_their_order(resolving: Resolving) -> None:
     async def main() -> None:
-        server = await serve(port)
+        server = await serve(resolving)
         found = await SystemNetwork().resolve_srv("_turn._udp", "example.org")
         assert found == [("first.example.org", 7000), ("second.example.org", 3478)]
         assert await resolve_srv("_stun._udp", "example.org") == []  # it says that it has no such service
@@ -102,10 +110,12 @@ def test_records_come_in_their_order(port: list[int]) -> None:
         ("_turn._udp", "..", ""),
     ],
 )
-def test_what_is_no_answer_is_an_os_error(port: list[int], service: str, host: str, kind: str) -> None:
+def test_what_is_no_answer_is_an_os_error(resolving: Resolving, service: str, host: str, kind: str) -> None:
     async def main() -> None:
-        server = await serve(port)
+        server = await serve(resolving)
         server.deaf, server.rubbish = kind == "deaf", kind == "rubbish"
+        if kind:
+            resolving.lifetime = 0.1
         with pytest.raises(OSError, match="SRV"):
             await resolve_srv(service, host)
         server.transport.close()
@@ -113,9 +123,9 @@ def test_what_is_no_answer_is_an_os_error(port: list[int], service: str, host: s
     run_real(main())
 
 
-def test_who_does_not_wait_leaves_nothing(port: list[int]) -> None:
+def test_who_does_not_wait_leaves_nothing(resolving: Resolving) -> None:
     async def main() -> None:
-        server = await serve(port)
+        server = await serve(resolving)
         server.deaf = True
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(resolve_srv("_turn._udp", "example.org"), 0.05)
