@@ -233,13 +233,15 @@ def test_addresses_of_both_families_wildcards_loopback_and_zones() -> None:
     run(main())
 
 
-def test_a_socket_that_is_left_open_is_a_failure() -> None:
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_socket_that_is_left_open_is_a_failure(sends: bool) -> None:
     network = VirtualNetwork()
     alice = network.host("alice", "192.0.2.1")
 
     async def main() -> None:
         socket = await alice.open_udp("192.0.2.1")
-        socket.send(Train.of(b"on its way"), ("192.0.2.1", 1))
+        if sends:
+            socket.send(Train.of(b"on its way"), ("192.0.2.1", 1))
 
     with pytest.raises(AssertionError, match=r"left open.*alice, 192\.0\.2\.1"):
         run(main())

@@ -187,9 +187,11 @@ class VirtualHost:
             raise OSError(f"{host} says nothing of {service}") from None
 
     async def open_udp(self, host: str, port: int = 0) -> VirtualSocket:
+        self.network.watch_leftovers()
         return self.bind(host, port)
 
     async def open_multicast(self, group: str, port: int) -> VirtualMulticastSocket:
+        self.network.watch_leftovers()
         socket = VirtualMulticastSocket(self, group, port)
         socket.join()
         self._multicast.append(socket)
@@ -270,6 +272,7 @@ class VirtualHost:
         return near
 
     async def listen_tcp(self, host: str, port: int = 0, *, shares_port: bool = False) -> VirtualListener:
+        self.network.watch_leftovers()
         return self.listen(host, port)
 
     # What tests use
