@@ -91,7 +91,7 @@ def test_a_filter_that_raises_means_no(caplog: pytest.LogCaptureFixture) -> None
         raise RuntimeError("broken")
 
     assert hosts(LO, ETH0, interface_filter=broken) == []
-    assert "the interface filter raised for eth0" in caplog.text
+    assert caplog.text.count("the interface filter raised for") == 1
     assert hosts(ETH0, ip_filter=broken) == []
     assert "the IP filter raised for 192.0.2.1" in caplog.text
 

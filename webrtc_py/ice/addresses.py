@@ -75,18 +75,19 @@ def local_addresses(
     IPv6 link-local addresses can be reached but are not announced, since their zone means nothing to the peer. What
     a filter raises is logged, and means no.
     """
+    is_wanted, is_allowed = Filter(interface_filter, "interface"), Filter(ip_filter, "IP")
     likely: dict[str, str] = {}
     unlikely: dict[str, str] = {}
     link_local: dict[str, str] = {}
     for interface in interfaces:
-        if not allows(interface_filter, interface.name, "interface"):
+        if not is_wanted(interface.name):
             continue
         usable = [
             host
             for host in interface.addresses
             if (use_ipv6 if ":" in host else use_ipv4)
             and _is_usable(host, include_loopback)
-            and allows(ip_filter, without_zone(host), "IP")
+            and is_allowed(without_zone(host))
         ]
         for host in _preferred(usable, interface):
             if _is_link_local_ipv6(host):
@@ -102,15 +103,29 @@ def local_addresses(
     ]
 
 
-def allows(wanted: Callable[[str], bool] | None, value: str, what: str) -> bool:
-    """An application's filter on a value, None letting all pass. What it raises is logged, and means no."""
-    if wanted is None:
-        return True
-    try:
-        return bool(wanted(value))
-    except Exception:
-        logger.exception("the %s filter raised for %s", what, value)
-        return False
+class Filter:
+    """An application's filter, None letting all pass. What it raises means no, and is logged the first time.
+
+    Not each time, since the peer decides how often its addresses are asked about.
+    """
+
+    __slots__ = ("_has_raised", "_wanted", "_what")
+
+    def __init__(self, wanted: Callable[[str], bool] | None, what: str) -> None:
+        self._wanted = wanted
+        self._what = what
+        self._has_raised = False
+
+    def __call__(self, value: str) -> bool:
+        if self._wanted is None:
+            return True
+        try:
+            return bool(self._wanted(value))
+        except Exception:
+            level = logging.DEBUG if self._has_raised else logging.ERROR
+            logger.log(level, "the %s filter raised for %s", self._what, value, exc_info=True)
+            self._has_raised = True
+            return False
 
 
 def _is_usable(host: str, include_loopback: bool) -> bool:

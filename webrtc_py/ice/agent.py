@@ -15,7 +15,7 @@ from ..runtime.shared import Shared
 from ..runtime.system_network import SystemNetwork
 from ..states import ContinualGatheringPolicy, ICEGathererState, ICERole, ICETransportState, MulticastDNSMode
 from ..train import Train
-from .addresses import allows
+from .addresses import Filter
 from .agent_options import AgentOptions
 from .candidate import Candidate
 from .conn import Conn
@@ -93,7 +93,7 @@ class Agent:
             seed=secrets.token_bytes(32),
             timings=options.core_timings,
             max_pairs=options.max_pairs,
-            remote_ip_filter=lambda host: allows(options.remote_ip_filter, host, "remote IP"),
+            remote_ip_filter=Filter(options.remote_ip_filter, "remote IP"),
             lite=options.lite,
             renomination=options.renomination,
             keep_alternatives=options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY,

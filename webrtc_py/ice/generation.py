@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import math
 import secrets
 from collections.abc import Collection, Coroutine
 from typing import Any, Protocol
@@ -52,6 +53,12 @@ _PWD_OCTETS = 18
 # RFC 8445 section 11: often enough for a NAT's mapping to live until the checks keep it alive.
 _BINDING_KEEPALIVE_INTERVAL = 15.0
 _MAX_LOOKUPS = 32
+# Each name of the peer's costs the local network three questions. So many may come at once, and one in this time after
+# that: a peer on the move has a new name now and then, and one that floods us has us ask little.
+_MAX_NAMES = 100
+_NAME_INTERVAL = 10.0
+# An honest peer changes its mind about the role once or twice.
+_MAX_ROLE_CHANGES_TOLD = 5
 _CLOSE_TIMEOUT = 2.0
 _SEEKING = (ICETransportState.NEW, ICETransportState.CHECKING)
 
@@ -121,6 +128,7 @@ class Generation:
         self._binding_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._lookups = 0
+        self._names_paid_until = -math.inf
         self._remote_ended = False
         self.data = DataPath(core, self._bases, self._queries, self._driver.flush, inbox, shared)
 
@@ -365,7 +373,7 @@ class Generation:
         now = self._shared.loop.time()
         if not candidate.is_hidden:
             self.core.add_remote_candidate(candidate, now)
-        elif resolve and self._lookups < _MAX_LOOKUPS:
+        elif resolve and self._may_look_up(now):
             self._lookups += 1
             self.core.trace(now, "looks up %s", candidate.address)
             self._start_task(self._look_up(candidate), f"look up {candidate.address}")
@@ -373,6 +381,13 @@ class Generation:
             self.history.name_failed(candidate.address)
             self.core.trace(now, "does not look up %s", candidate.address)
         self._driver.flush(now)
+
+    def _may_look_up(self, now: float) -> bool:
+        paid_until = max(self._names_paid_until, now - _MAX_NAMES * _NAME_INTERVAL) + _NAME_INTERVAL
+        if self._lookups >= _MAX_LOOKUPS or paid_until > now:
+            return False
+        self._names_paid_until = paid_until
+        return True
 
     def end_of_remote_candidates(self) -> None:
         now = self._shared.loop.time()
@@ -415,7 +430,9 @@ class Generation:
             self._owner.state_changed(self, event.state, event.reason)
         elif isinstance(event, RoleChanged):
             self.history.role_changes += 1
-            self.core.trace.tell(self._shared.loop.time(), "is now %s: both ends claimed one role", event.role)
+            told = self.history.role_changes <= _MAX_ROLE_CHANGES_TOLD
+            tell = self.core.trace.tell if told else self.core.trace
+            tell(self._shared.loop.time(), "is now %s: both ends claimed one role", event.role)
         elif isinstance(event, SelectedPairChanged):
             base = self._bases.get(event.pair.base_id)
             if base is not None and base.relay is not None:
@@ -427,10 +444,16 @@ class Generation:
             base = self._bases.get(event.base_id)
             if base is not None and isinstance(base.socket, UDPEndpoint | TCPEndpoint):
                 base.socket.claim(event.address, has_answered=event.has_answered)
+                self._give_up_old_claims(base)
         elif isinstance(event, PermissionNeeded):
             base = self._bases.get(event.base_id)
             if base is not None and base.relay is not None:
                 base.relay.permit(event.address[0], self._shared.loop.time())
+
+    def _give_up_old_claims(self, base: Base) -> None:
+        """In a long session the peer has been at many addresses; those count that a pair has."""
+        if isinstance(base.socket, UDPEndpoint) and len(base.socket.claims) > 2 * self._options.max_pairs:
+            base.socket.keep_claims({pair.destination for pair in self.core.pairs if pair.base_id == base.id})
 
     # The end
 

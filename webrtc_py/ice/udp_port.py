@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..errors import InvalidAccessError
 from ..mux import PROTOCOL_OF_FIRST_BYTE, Protocol
@@ -54,6 +54,11 @@ class UDPEndpoint:
         can forge a source can do that: so it takes no address that another endpoint has claimed.
         """
         self.port.claim(self, address, has_answered)
+
+    def keep_claims(self, addresses: Collection[Address]) -> None:
+        """Give up the claims to all other addresses: the peer is not looked for there any more."""
+        for address in self.claims.difference(addresses):
+            self.port.unclaim(self, address)
 
     def close(self) -> None:
         self.receiver = None
@@ -159,15 +164,18 @@ class UDPPort:
             # Later: who is being told that the peer is there is in the middle of something.
             self._shared.step.post(lambda: self._hand_early(endpoint, address))
 
+    def unclaim(self, endpoint: UDPEndpoint, address: Address) -> None:
+        endpoint.claims.discard(address)
+        claims = self._claims[address]
+        claims.remove(endpoint)
+        if not claims:
+            del self._claims[address]
+
     def leave(self, endpoint: UDPEndpoint) -> None:
         if self._endpoints.get(endpoint.ufrag) is not endpoint:
             return
         del self._endpoints[endpoint.ufrag]
-        for address in endpoint.claims:
-            claims = self._claims[address]
-            claims.remove(endpoint)
-            if not claims:
-                del self._claims[address]
+        endpoint.keep_claims(())
         if self._endpoints or self._is_shared:
             self.route()
         else:
