@@ -368,6 +368,10 @@ def test_get_and_set_configuration() -> None:
             await pc.gathering_complete()
             # Without a NAT the server's answer is the host's own address; only IPv6 has no server.
             assert network.hosts["stun.example"] is not None
+            # A server that is another in place is noticed too: it needs a restart, before which nothing is changed.
+            configuration = pc.get_configuration()
+            configuration.ice_servers[0].urls = "stun:other.example"
+            assert pc.get_configuration().ice_servers[0].urls == "stun:stun.example"
             configuration.ice_candidate_pool_size = 2
             with pytest.raises(InvalidModificationError):
                 pc.set_configuration(configuration)
@@ -454,6 +458,20 @@ def test_a_candidate_that_is_withdrawn_stands_in_no_description() -> None:
             assert "192.0.2.1 " in description_of(pc).sdp
             assert None not in log.candidates
             assert len(log.candidates) == 2
+
+    run(main())
+
+
+@pytest.mark.row("WPC-09")
+def test_a_configuration_that_is_refused_changes_nothing() -> None:
+    async def main() -> None:
+        settings = SettingEngine()
+        settings.set_net(VirtualNetwork(seed=1).host("alice", "192.0.2.1"))
+        settings.set_lite(True)
+        async with API(setting_engine=settings).new_peer_connection() as pc:
+            with pytest.raises(InvalidAccessError, match="lite"):
+                pc.set_configuration(Configuration(ice_transport_policy="relay"))
+            assert pc.get_configuration().ice_transport_policy == "all"
 
     run(main())
 

@@ -200,7 +200,10 @@ class BundleTransport(GathererListener):
         self._newest, self._previous = self._previous, None
         self.ice.cancel_restart()
         # Its gathering may have gone on unheard.
-        for candidate in self.gatherer.get_local_candidates():
+        there = self.gatherer.get_local_candidates()
+        for candidate in [one for one in self._newest.found if one not in there]:
+            self._newest.remove(candidate)
+        for candidate in there:
             if candidate not in self._newest.found:
                 self._newest.add(candidate)
         self._on_change()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from .certificate import Certificate
 from .errors import ArgumentTypeError, InvalidAccessError, InvalidModificationError
@@ -68,11 +68,10 @@ class Configuration:
         )
 
     def copy(self) -> Configuration:
-        """Changing the copy's lists changes nothing here."""
+        """Changing the copy's lists, and the servers in them, changes nothing here."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Configuration(
-            **values | {"ice_servers": list(self.ice_servers), "certificates": list(self.certificates)}
-        )
+        servers = [_copied_server(server) for server in self.ice_servers]
+        return Configuration(**values | {"ice_servers": servers, "certificates": list(self.certificates)})
 
     def check_change(self, new: Configuration, *, has_local_description: bool) -> None:
         """Whether ``new`` may follow this configuration (webrtc-pc, "set the configuration"); both are checked ones.
@@ -115,5 +114,8 @@ def _checked_server(server: ICEServer) -> ICEServer:
         for name, text in (("username", server.username), ("credential", server.credential)):
             if len(text.encode()) > _LONGEST_TURN_TEXT:
                 raise InvalidAccessError(f"a TURN {name} has at most {_LONGEST_TURN_TEXT} octets, not {len(text)}")
-    urls = server.urls if isinstance(server.urls, str) else list(server.urls)
-    return ICEServer(urls, server.username, server.credential, server.credential_type)
+    return _copied_server(server)
+
+
+def _copied_server(server: ICEServer) -> ICEServer:
+    return replace(server, urls=server.urls if isinstance(server.urls, str) else list(server.urls))

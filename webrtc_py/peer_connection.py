@@ -291,8 +291,8 @@ class PeerConnection:
         has_local_description = self._negotiation.state.local is not None
         self._configuration.check_change(new, has_local_description=has_local_description)
         new.certificates = self._configuration.certificates
+        self._transport.gatherer.set_options(_gather_options(new))
         old, self._configuration = self._configuration, new
-        self._transport.gatherer.set_options(self._gather_options())
         if (old.ice_servers, old.ice_transport_policy) != (new.ice_servers, new.ice_transport_policy):
             if has_local_description:
                 self._negotiation.replace_credentials(needs_offer=False)
@@ -422,16 +422,13 @@ class PeerConnection:
 
     def _make_transport(self) -> BundleTransport:
         return BundleTransport(
-            self._gather_options(),
+            _gather_options(self._configuration),
             self._certificates,
             self._settings,
             on_change=self._on_transport_change,
             on_candidate_error=self.on_ice_candidate_error.emit,
             on_data_channel=self.on_data_channel.emit,
         )
-
-    def _gather_options(self) -> ICEGatherOptions:
-        return ICEGatherOptions(self._configuration.ice_servers, self._configuration.ice_transport_policy)
 
     def _fill_pool(self) -> None:
         """Gather before a description asks for it, when the configuration does (RFC 8829 section 3.5.4)."""
@@ -538,6 +535,10 @@ def _checked(configuration: Configuration) -> Configuration:
     if not isinstance(configuration, Configuration):
         raise ArgumentTypeError(f"configuration is a Configuration, not {configuration!r}")
     return configuration.checked()
+
+
+def _gather_options(configuration: Configuration) -> ICEGatherOptions:
+    return ICEGatherOptions(configuration.ice_servers, configuration.ice_transport_policy)
 
 
 def _remote(description: RemoteDescription | None) -> SessionDescription | None:

@@ -11,7 +11,7 @@ import pytest
 from tests.support.connections import Call, Peer
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
-from webrtc_py import ICECandidateStats, SettingEngine
+from webrtc_py import ICECandidateStats, SessionDescription, SettingEngine
 
 
 def settings_for(**calls: tuple[Any, ...]) -> SettingEngine:
@@ -142,6 +142,32 @@ def test_the_first_round_makes_a_description_that_can_be_sent_whole() -> None:
         await one.pc.close()
 
     in_network(test)
+
+
+@pytest.mark.row("JSE-03", "ICE-52")
+def test_what_was_withdrawn_during_a_restart_is_gone_when_that_is_taken_back() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        mobile = network.host("mobile", "192.0.2.1")
+        mobile.add_address("eth0", "192.0.2.9")
+        moving = Peer(mobile, settings=settings_for(set_ice_continual_gathering=("continually",)))
+        async with Call(moving, Peer(network.host("fixed", "192.0.2.2"))) as call:
+            await call.connect()
+            pc = moving.pc
+            await pc.set_local_description(await pc.create_offer(ice_restart=True))
+            await pc.gathering_complete()
+            mobile.remove_address("eth0", "192.0.2.9")
+            mobile.add_address("eth0", "192.0.2.10")
+            await asyncio.sleep(5)
+            told: list[Any] = []
+            pc.on_ice_candidate(told.append)
+            await pc.set_local_description(SessionDescription("rollback"))
+            await asyncio.sleep(1)
+            assert pc.local_description is not None
+            lines = [line.split()[4] for line in pc.local_description.sdp.splitlines() if "a=candidate" in line]
+            assert lines == ["192.0.2.1", "192.0.2.10"]
+            assert [candidate.address for candidate in told] == ["192.0.2.10"]
+
+    in_network(test, delay=0.01)
 
 
 @pytest.mark.row("MDN-01", "MDN-04", "SEC-13")
