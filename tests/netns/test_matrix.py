@@ -26,8 +26,9 @@ CELLS = [
     for policy, servers in itertools.product(Policy, Servers)
     for left, right in itertools.product(End, repeat=2)
 ]
-# What a busy machine with many pairs of agents at a time may add to one of them, and to half of them.
-ALLOWANCE = 3.0
+# What a busy machine with many pairs of agents at a time may add to one of them, which is a matter of luck, and to half
+# of them, which is not.
+ALLOWANCE = 6.0
 USUAL = 0.5
 
 
