@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import OperationError
+from ..sdp.grammar import quoted
 from .description import RemoteDescription
 from .sections import Sections
+
+_MAX_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def sections_for(description: RemoteDescription, candidate: TrickledCandidate) -
     if candidate.mid is not None:
         mids = [media.mid for media in session.media]
         if candidate.mid not in mids:
-            raise OperationError(f"no section has the candidate's mid {candidate.mid!r}; the mids are {mids}")
+            raise OperationError(f"no section has the candidate's mid {quoted(candidate.mid)}; {_known('mids', mids)}")
         named = [mids.index(candidate.mid)]
     elif candidate.mline_index is not None:
         if candidate.mline_index not in named:
@@ -88,9 +92,14 @@ def sections_for(description: RemoteDescription, candidate: TrickledCandidate) -
         return frozenset(live)
     ufrags = {index: sections.transport_of(session.media[index]).ice_ufrag for index in live}
     if live and candidate.ufrag not in ufrags.values():
-        known = sorted(map(str, set(ufrags.values())))
-        raise OperationError(f"the candidate belongs to ufrag {candidate.ufrag!r}, the description has {known}")
+        known = _known("ufrags", sorted(set(map(str, ufrags.values()))))
+        raise OperationError(f"the candidate belongs to ufrag {quoted(candidate.ufrag)}; {known}")
     return frozenset(index for index, ufrag in ufrags.items() if ufrag == candidate.ufrag)
+
+
+def _known(what: str, values: Sequence[str | None]) -> str:
+    """What the description has. A peer does not choose how long our messages are."""
+    return f"the description's {what} are {', '.join(quoted(str(value)) for value in values[:_MAX_TOLD])}"
 
 
 def with_candidate(
