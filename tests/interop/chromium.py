@@ -91,6 +91,15 @@ class BrowserChannel:
         """Send the strings "0", "1", ... up to ``count``, at once."""
         await self.peer.call("sendNumbers", self.index, count)
 
+    async def start_counting(self, period: float) -> None:
+        """Send the strings "0", "1", ..., one in ``period`` seconds."""
+        await self.peer.call("startCounting", self.index, 1000 * period)
+
+    async def stop_counting(self) -> int:
+        """How many have been sent."""
+        counted: int = await self.peer.call("stopCounting", self.index)
+        return counted
+
     async def received(self, count: int) -> list[Summary]:
         """Wait until ``count`` messages have come; all so far, in order."""
         return [Summary(one["binary"], one["size"], one["sha256"]) for one in await self._received(count)]
@@ -188,6 +197,9 @@ class BrowserPeer:
     async def connection_state(self, wanted: str) -> None:
         """Wait until ``connectionState`` is ``wanted``."""
         await self.evaluate("(wanted) => until(() => pc.connectionState === wanted || undefined)", wanted)
+
+    async def restart_ice(self) -> None:
+        await self.evaluate("() => pc.restartIce()")
 
     async def selected_pair(self) -> dict[str, dict[str, Any]]:
         """``local`` and ``remote``: the RTCIceCandidateStats of the path in use."""

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import ipaddress
 import os
+import random
 import shutil
 import socket
 import ssl
@@ -115,10 +116,12 @@ def has_ipv6_loopback() -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """One that no other program is given by chance before the server binds it: below those that systems give away."""
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
