@@ -353,7 +353,7 @@ def test_a_peer_that_does_not_trickle() -> None:
 def test_get_and_set_configuration() -> None:
     async def main() -> None:
         network = VirtualNetwork(seed=1, delay=0.01)
-        network.stun_server("stun.example", "192.0.2.3")
+        server = network.stun_server("stun.example", "192.0.2.3")
         async with connection(network) as pc:
             configuration = pc.get_configuration()
             configuration.ice_servers = [ICEServer("stun:stun.example")]
@@ -362,12 +362,9 @@ def test_get_and_set_configuration() -> None:
             pc.create_data_channel("x")
             pc.set_configuration(configuration)
             assert [server.urls for server in pc.get_configuration().ice_servers] == ["stun:stun.example"]
-            errors: list[ICECandidateError] = []
-            pc.on_ice_candidate_error(errors.append)
             await pc.set_local_description()
             await pc.gathering_complete()
-            # Without a NAT the server's answer is the host's own address; only IPv6 has no server.
-            assert network.hosts["stun.example"] is not None
+            assert server.requests == 1
             # A server that is another in place is noticed too: it needs a restart, before which nothing is changed.
             configuration = pc.get_configuration()
             configuration.ice_servers[0].urls = "stun:other.example"

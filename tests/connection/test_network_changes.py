@@ -176,7 +176,6 @@ def test_hidden_addresses_are_in_no_description_and_no_statistics() -> None:
         hidden = {"set_ice_multicast_dns_mode": ("query-and-gather",)}
         alice = Peer(network.host("alice", "10.0.0.1"), settings=settings_for(**hidden))
         bob = Peer(network.host("bob", "10.0.0.2"), settings=settings_for(**hidden))
-        candidates: list[Any] = []
         async with Call(alice, bob) as call:
             near, far = await call.connect()
             near.send("hello")
@@ -193,6 +192,25 @@ def test_hidden_addresses_are_in_no_description_and_no_statistics() -> None:
                 local = [one for one in report.of(ICECandidateStats) if one.type == "local-candidate"]
                 assert all(one.address is not None and one.address.endswith(".local") for one in local)
                 assert "10.0.0." not in peer.pc.explain()
-                candidates += [peer.pc.sctp]
+
+    in_network(test, delay=0.01)
+
+
+@pytest.mark.row("MDN-01")
+def test_hidden_addresses_are_in_no_event() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        hidden = settings_for(set_ice_multicast_dns_mode=("query-and-gather",))
+        pc = Peer(network.host("alice", "10.0.0.1"), settings=hidden).pc
+        told: list[Any] = []
+        pc.on_ice_candidate(told.append)
+        pc.create_data_channel("x")
+        await pc.set_local_description()
+        await pc.gathering_complete()
+        await asyncio.sleep(0)
+        [candidate, end] = told
+        assert end is None
+        assert candidate.address.endswith(".local")
+        assert "10.0.0." not in repr(candidate) + repr(candidate.to_init())
+        await pc.close()
 
     in_network(test, delay=0.01)

@@ -517,6 +517,9 @@ def test_a_channel_that_cannot_be_renewed_falls_back_and_keeps_its_number() -> N
     arrived = exchange.client.receive(b"\x40\x00\x00\x02hi", exchange.now)
     assert arrived == (b"hi", PEER)
     server.answers.clear()
+    exchange.client.bind(OTHER_PORT, exchange.now)
+    exchange.flush()
+    assert exchange.client.channel_number(OTHER_PORT) == 0x4001
     exchange.run(20)
     assert exchange.client.channel_number(PEER) == 0x4000
 
