@@ -27,12 +27,14 @@ def _missing(part: str) -> str | None:
         return None if shutil.which("chromium") else "Chromium is not installed (apt-get install chromium)"
     if part == "coturn":
         return None if shutil.which("turnserver") else "coturn is not installed (apt-get install coturn)"
+    if part == "openssl":
+        return None if shutil.which("openssl") else "the openssl program is not installed (apt-get install openssl)"
     if part == "netns":
         if sys.platform != "linux" or os.geteuid() != 0:
             return "network namespaces need root on Linux"
         tools = [tool for tool in ("ip", "nft", "sysctl") if not shutil.which(tool)]
         return f"{' and '.join(tools)} not installed (apt-get install iproute2 nftables procps)" if tools else None
-    raise pytest.UsageError(f"a test needs {part!r}, which is not one of chromium, coturn, netns")
+    raise pytest.UsageError(f"a test needs {part!r}, which is not one of chromium, coturn, netns, openssl")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

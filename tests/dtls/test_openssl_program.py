@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -22,7 +21,7 @@ from webrtc_py.states import DTLSRole
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.realtime,
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="not applicable: there is no openssl program here"),
+    pytest.mark.needs("openssl"),
 ]
 
 PROFILE = SRTPProfile.SRTP_AES128_CM_SHA1_80
