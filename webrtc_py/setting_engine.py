@@ -87,7 +87,7 @@ class SettingEngine:
 
     def set_lite(self, lite: bool) -> None:
         """Be a lite agent: for hosts that everybody can reach. Host candidates only, and no checks of our own."""
-        self.lite = bool(lite)
+        self.lite = _flag("lite", lite)
 
     def set_ice_timeouts(self, disconnected: float, failed: float, keepalive: float) -> None:
         """Silence until ``disconnected``, from there until ``failed``, and the time between keepalives; 0 is never."""
@@ -143,7 +143,7 @@ class SettingEngine:
 
     def set_multicast_dns_host_name(self, name: str) -> None:
         """The name of the first address that is hidden, ``something.local``; empty for one drawn at random."""
-        if name and not is_usable_name(name):
+        if name != "" and not (isinstance(name, str) and is_usable_name(name)):
             raise ValueError(f"name is one label and .local, or empty, not {name!r}")
         self.multicast_dns_host_name = name
 
@@ -176,7 +176,7 @@ class SettingEngine:
 
     def disable_active_tcp(self, disable: bool = True) -> None:
         """Open no connection to a peer, even if the network types have ``tcp4`` or ``tcp6``."""
-        self.active_tcp = not disable
+        self.active_tcp = not _flag("disable", disable)
 
     def set_ice_continual_gathering(self, policy: ContinualGatheringPolicy | str, interval: float = 2.0) -> None:
         """``continually`` goes on gathering while interfaces come and go; ``once`` is over when all have been asked.
@@ -241,7 +241,7 @@ class SettingEngine:
 
     def set_include_loopback_candidate(self, include: bool) -> None:
         """Whether ``127.0.0.1`` and ``::1`` are candidates too: for peers on one machine, and for tests."""
-        self.include_loopback_candidate = bool(include)
+        self.include_loopback_candidate = _flag("include", include)
 
     def set_turn_tls_context(self, context: ssl.SSLContext | None) -> None:
         """What ``turns:`` servers are checked with; None is the system's authorities, with the host's name checked."""
@@ -264,7 +264,7 @@ class SettingEngine:
 
         Empty for none. URLSyntaxError, which never quotes it, for what is no such URL.
         """
-        if url:
+        if url != "":
             parse_proxy(url)
         self.ice_proxy = url
 
@@ -295,7 +295,7 @@ class SettingEngine:
 
     def enable_sctp_zero_checksum(self, enable: bool = True) -> None:
         """Offer RFC 9653 to the peer. Off by default: some peers drop an INIT with a parameter that is new to them."""
-        self.sctp_zero_checksum = bool(enable)
+        self.sctp_zero_checksum = _flag("enable", enable)
 
     def detach_data_channels(self) -> None:
         """Let ``DataChannel.detach()`` be used; channels then deliver no ``on_message``."""
@@ -316,6 +316,12 @@ def _duration(name: str, value: float) -> float:
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{name} is a number of seconds from 0, not {value!r}")
     return float(value)
+
+
+def _flag(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise ArgumentTypeError(f"{name} is True or False, not {value!r}")
+    return value
 
 
 def _whole(name: str, value: int, lowest: int, highest: int) -> int:

@@ -159,6 +159,8 @@ def nat_1to1_rules(
     for_all: set[bool] = set()
     rules = []
     for entry in ips:
+        if not isinstance(entry, str):
+            raise InvalidAccessError(f"ips are strings, with {entry!r} among them")
         external, slash, local = entry.partition("/")
         if slash and not local:
             raise InvalidAccessError(f"{entry!r} names no local address; it is 'outer' or 'outer/local'")
