@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.virtual_behaviour import BehaviourServer
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import DROP, Behaviour, NATKind, Packet, Verdict, VirtualHost, VirtualNetwork
 from webrtc_py.doctor.nat import Dependence, NATBehaviour, discover
+from webrtc_py.ice import stun
 from webrtc_py.runtime.network import Address
 
 SERVER = ("203.0.113.1", 3478)
@@ -149,3 +155,46 @@ def test_ipv6_is_found_out_alike() -> None:
     found = find_out(network, network.host("alice", "2001:db8::5"), ("2001:db8:1::1", 3478))
     assert found is not None
     assert found.kind == "no NAT, and open"
+
+
+HOSTS = st.sampled_from(
+    ["203.0.113.1", "203.0.113.2", "127.0.0.1", "0.0.0.0", "224.0.0.251", "2001:db8::1", "10.0.0.2"]
+)
+PLACES = st.tuples(HOSTS, st.sampled_from([0, 3478, 3479, 65535]))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(PLACES, PLACES, st.booleans()), min_size=1, max_size=8), st.binary(max_size=40))
+def test_servers_that_lie_cost_little_and_end_in_some_answer(
+    answers: list[tuple[Address, Address, bool]], junk: bytes
+) -> None:
+    """Its own addresses, and those that it sees us at, are whatever it likes, each time something else."""
+    network = VirtualNetwork()
+    alice = network.host("alice", "192.0.2.1")
+
+    async def main() -> None:
+        sockets = [network.host("server", "203.0.113.1", "203.0.113.2").bind("203.0.113.1", 3478)]
+        sockets.append(network.hosts["server"].bind("203.0.113.2", 3479))
+        lies = itertools.cycle(answers)
+
+        def lie(packet: Packet) -> None:
+            if packet.sender is not alice or packet.data[:2] != b"\x00\x01":
+                return
+            mapped, other, is_whole = next(lies)
+            attributes = {"XOR-MAPPED-ADDRESS": mapped, "OTHER-ADDRESS": other}
+            answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, packet.data[8:20], attributes)
+            data = stun.serialize(answer) if is_whole else bytes(answer)[:20] + junk
+            network.inject(data, source=packet.destination, destination=packet.source)
+
+        network.tap(lie)
+        sent = []
+        network.tap(lambda packet: sent.append(packet) if packet.sender is alice else None)
+        started = asyncio.get_running_loop().time()
+        found = await discover(alice, [SERVER], 1.0)
+        assert asyncio.get_running_loop().time() - started <= 8
+        assert found is None or found.kind
+        assert len(sent) <= 8 * 4
+        for socket in sockets:
+            socket.close()
+
+    run(main())

@@ -386,6 +386,20 @@ def test_a_pair_that_is_lost_stands_in_nobodys_way() -> None:
     assert renomination.judge(good, selected, 100.0)
 
 
+def test_pairs_that_have_come_and_gone_are_not_kept() -> None:
+    renomination = Renomination(RenominationOptions())
+    selected, *others = (
+        CandidatePair(number, host("192.0.2.1"), number, host("192.0.2.2"), THERE, True) for number in range(1000)
+    )
+    selected.response_received(0.1, 0.0)
+    for pair in others:
+        pair.state = CandidatePairState.SUCCEEDED
+        pair.response_received(0.01, 0.0)
+        renomination.judge(pair, selected, 100.0)
+        pair.state = CandidatePairState.FAILED
+    assert len(renomination._wins) == 1
+
+
 def test_a_pair_that_was_never_measured_is_not_compared() -> None:
     pair = CandidatePair(1, host("192.0.2.1"), 0, host("192.0.2.2"), THERE, True)
     assert cost(pair) is None

@@ -190,6 +190,16 @@ def test_a_proxy_that_talks_nonsense_is_left(scheme: str, answer: bytes) -> None
     run(main())
 
 
+@given(st.text(max_size=60) | st.from_regex(r"(http|socks5)://[^ ]*", fullmatch=True))
+def test_any_text_is_a_proxy_or_an_error(text: str) -> None:
+    try:
+        proxy = parse_proxy(text)
+    except URLSyntaxError:
+        return
+    assert proxy.host
+    assert 0 < proxy.port < 65536
+
+
 @pytest.mark.parametrize("make", [_HTTPConnect, _SOCKS5])
 @given(pieces=st.lists(st.binary(max_size=40) | st.sampled_from([b"HTTP/1.1 200 ", b"\r\n", b"\x05\x00"]), max_size=20))
 def test_any_answer_opens_the_tunnel_or_goes_on_or_ends(make: Any, pieces: list[bytes]) -> None:

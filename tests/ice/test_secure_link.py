@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.dtls_server import DTLSServerSession
 from tests.support.server_certificate import server_certificate
@@ -163,3 +165,41 @@ def test_what_of_a_tls_context_counts() -> None:
     # A context that trusts nobody is not taken for one that trusts the system's authorities.
     assert trust_of(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).authorities == ()
     assert trust_of(None).authorities is None
+
+
+JUNK = st.one_of(
+    st.binary(min_size=1, max_size=60),
+    st.tuples(st.sampled_from([20, 21, 22, 23, 25, 32]), st.integers(0, 3), st.binary(max_size=40)).map(
+        lambda record: (
+            bytes([record[0]])
+            + b"\xfe\xfd"
+            + record[1].to_bytes(8, "big")
+            + len(record[2]).to_bytes(2, "big")
+            + record[2]
+        )
+    ),
+)
+
+
+@pytest.mark.row("TRN-15")
+@settings(max_examples=25)
+@given(st.lists(JUNK, max_size=20))
+def test_any_datagrams_in_the_servers_name_are_dropped(junk: list[bytes]) -> None:
+    """Before the handshake they may end it, as whoever is on the path may anyway; after it they are nothing."""
+
+    async def test(alice: VirtualHost, server: Server) -> None:
+        client = await connect(alice)
+        sent = alice.network.counters["sent"]
+        here = (alice.interfaces()[1].addresses[0], client.link.local_address[1])
+        for datagram in junk:
+            alice.network.inject(datagram, source=SERVER, destination=here)
+        await asyncio.sleep(1)
+        assert alice.network.counters["sent"] - sent <= 2 * len(junk)
+        client.link.send_message(b"request")
+        await asyncio.sleep(1)
+        server.send(b"response")
+        await asyncio.sleep(1)
+        assert (server.received, client.received, client.lost) == ([b"request"], [b"response"], [])
+        client.link.close()
+
+    with_server(test)

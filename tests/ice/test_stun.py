@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from webrtc_py.errors import InvalidAccessError, ParseError
 from webrtc_py.ice import stun
-from webrtc_py.ice.stun import Class, Message, Method, is_stun, parse_message, serialize
+from webrtc_py.ice.stun import Class, Message, Method, is_stun, parse_message, peek_transaction, serialize
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors" / "stun.json").read_text())
 SHORT = VECTORS["short_term"]
@@ -318,6 +318,20 @@ def test_attributes_of_turn_round_trip(name: str, value: object) -> None:
     parsed = parse_message(serialize(Message(Method.ALLOCATE, Class.REQUEST, ID, {name: value}), KEY))
     assert parsed.attributes[name] == value
     assert parsed.check_message_integrity(KEY)
+
+
+@pytest.mark.row("STN-18")
+@given(st.binary(max_size=200), st.sampled_from([0x0001, 0x0101, 0x0111, 0x0011, 0x0003, 0x0113]))
+def test_a_look_at_any_message_finds_the_name_that_its_parser_finds(body: bytes, kind: int) -> None:
+    """The look decides whose a datagram is, before anybody parses it."""
+    header = kind.to_bytes(2, "big") + len(body).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + ID
+    transaction_id, name = peek_transaction(memoryview(header + body))
+    assert transaction_id == ID
+    assert (name is None) == bool(kind & 0x0110)
+    with contextlib.suppress(ParseError):
+        message = parse_message(header + body)
+        if name:
+            assert message.attributes["USERNAME"].partition(":")[0] == name
 
 
 @pytest.mark.row("STN-18")

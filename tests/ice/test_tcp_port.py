@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualHost, VirtualNetwork
@@ -370,3 +372,30 @@ def test_a_port_of_its_own_closes_with_its_endpoint() -> None:
         client.stream.close()
 
     run(main())
+
+
+PIECES = st.lists(
+    st.binary(max_size=40)
+    | st.sampled_from([frame(Train.of(check("a"))), frame(Train.of(check("?"))), frame(Train.of(DATA)), bytes(2)]),
+    max_size=12,
+)
+
+
+@pytest.mark.row("TCP-07")
+@given(PIECES, st.lists(st.integers(1, 60), max_size=20))
+def test_any_stream_is_taken_or_cut_off(pieces: list[bytes], cuts: list[int]) -> None:
+    async def test(scene: Scene) -> None:
+        user = User(scene.port, "a")
+        client = await scene.connect()
+        stream = b"".join(pieces)
+        for cut in [*cuts, len(stream)]:
+            client.stream.write(stream[:cut])
+            stream = stream[cut:]
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(90)
+        assert client.is_lost, "nobody has proved to be there"
+        assert not user.received or user.received[0] == check("a")
+        # What names nobody is turned away without a word.
+        assert client.received == b""
+
+    on(test)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.virtual_host import VirtualSocket
 from tests.support.virtual_loop import run
@@ -257,6 +259,48 @@ def test_a_link_local_port_shows_sources_without_the_zone() -> None:
         assert a.trains == [(1, ("fe80::2", 5000))]
         await scene.bring(DATA, source=("fe80::2", 5000))
         assert a.trains[1:] == [(1, ("fe80::2", 5000))]
+        scene.port.close()
+
+    run(main())
+
+
+ANYTHING = st.one_of(
+    st.binary(min_size=1, max_size=60),
+    st.binary(max_size=60).map(lambda body: b"\x00\x01" + len(body).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + body),
+    st.sampled_from([check("a"), check("b"), check("nobody"), answer(bytes(12)), CLIENT_HELLO, DATA, MEDIA]),
+)
+
+
+@given(st.lists(st.tuples(ANYTHING, st.sampled_from([PEER, OTHER])), max_size=20))
+def test_any_datagrams_go_to_one_user_or_to_none(arriving: list[tuple[bytes, Address]]) -> None:
+    async def main() -> None:
+        scene = Scene("a", "b")
+        scene.users[0].endpoint.claim(PEER)
+        for data, source in arriving:
+            await scene.bring(data, source=source)
+        taken = [user.take() for user in scene.users]
+        assert sum(map(len, taken)) + scene.port.dropped == len(arriving)
+        assert set(taken[1]) <= {data for data, _ in arriving if data[0] < 4}, "b has no peer"
+        assert len(scene.port._early) <= 16
+        assert (len(scene.port._claims), len(scene.port._asked)) == (1, 0)
+        scene.port.close()
+
+    run(main())
+
+
+def test_claims_that_nobody_needs_are_given_up() -> None:
+    async def main() -> None:
+        scene = Scene("a", "b")
+        first, second = (user.endpoint for user in scene.users)
+        for number in range(100):
+            first.claim((OTHER[0], number))
+        second.claim(PEER)
+        first.claim(PEER)
+        first.keep_claims([(OTHER[0], 7)])
+        assert first.claims == {(OTHER[0], 7)}
+        assert scene.port._claims == {(OTHER[0], 7): [first], PEER: [second]}
+        await scene.bring(DATA)
+        assert scene.users[1].take() == [DATA]
         scene.port.close()
 
     run(main())

@@ -52,6 +52,8 @@ class Renomination:
         if not self._options.automatic or not self._is_better(pair, selected):
             self._wins.pop(pair, None)
             return False
+        # Pairs come and go in a long session, and one that has stopped working begins anew.
+        self._wins = {known: wins for known, wins in self._wins.items() if known.succeeded}
         self._wins[pair] = self._wins.get(pair, 0) + 1
         if self._wins[pair] < _WINS or now < self._not_before:
             return False
