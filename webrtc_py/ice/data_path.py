@@ -92,6 +92,8 @@ class DataPath:
         self._inbox = inbox
         self._shared = shared
         self._unproved: list[tuple[int, Address, bytes]] = []
+        self.is_silent = False
+        """Whether nothing is sent here any more."""
 
     def receiver_for(self, base_id: int) -> Receiver:
         """What a socket is to call."""
@@ -100,7 +102,7 @@ class DataPath:
     def send(self, train: Train) -> bool:
         """Whether there was a path."""
         core = self._core
-        path = core.path
+        path = None if self.is_silent else core.path
         base = None if path is None else self._bases.get(path.base_id)
         if path is None or base is None:
             return False

@@ -414,11 +414,18 @@ class Generation:
         if self._remote_ended and not self._lookups:
             self.core.end_of_remote_candidates(now)
 
+    def fall_silent(self) -> None:
+        """Send nothing any more, so that the peer gives up the path. What it still sends on it is taken.
+
+        Some stay on an old path for as long as anything comes from there, also when a new one has been selected.
+        """
+        self.data.is_silent = True
+
     # What the core tells
 
     def _send_check(self, outgoing: Outgoing) -> None:
         base = self._bases.get(outgoing.base_id)
-        if base is not None:
+        if base is not None and not self.data.is_silent:
             base.socket.send(Train.of(outgoing.data), outgoing.destination)
 
     def _on_happening(self, event: Happening) -> None:

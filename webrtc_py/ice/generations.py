@@ -10,8 +10,11 @@ from ..states import ICERole, ICETransportState
 from .generation import Generation
 from .udp_port import UDPPort
 
-# How long the old path is kept beside the new one: what the peer still sends on it arrives, and is answered.
+# How long the old path is kept beside the new one: the data that the peer still sends on it arrives.
 _LINGER = 5.0
+# How long a controlling peer may take over nominating what works in the new generation. To libwebrtc an old path that
+# works and is better, because it is one that a changed policy forbids, is as good as a new one.
+_NOMINATION_PATIENCE = 5.0
 _CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
 
 
@@ -22,6 +25,7 @@ class Generations:
         self._shared = shared
         self._all = [first]
         self._lingering: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.TimerHandle | None = None
         self._cleaning: set[asyncio.Task[None]] = set()
 
     def __iter__(self) -> Iterator[Generation]:
@@ -85,6 +89,7 @@ class Generations:
     def begin(self, generation: Generation) -> None:
         """Begin a restart; it takes the place of one that was never started."""
         replaced = self.newest
+        self._stop_waiting()
         self._end_lingering()
         self._all.append(generation)
         if replaced.core.state is ICETransportState.NEW:
@@ -101,12 +106,34 @@ class Generations:
         """
         for superseded in self._all[self._all.index(self.in_use) + 1 : -1]:
             self._retire(superseded)
+        if self.are_several:
+            self._wait_for_nomination()
+
+    def _wait_for_nomination(self) -> None:
+        self._stop_waiting()
+        self._waiting = self._shared.loop.call_later(_NOMINATION_PATIENCE, self._hurry_peer)
+
+    def _hurry_peer(self) -> None:
+        """A peer that is to nominate a new path, and does not while the old one works, is taken that."""
+        if not self.is_restarting or self.newest.core.controlling:
+            return
+        if self.newest.core.path is None:
+            self._wait_for_nomination()
+        else:
+            self.in_use.fall_silent()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
     def take_over(self, generation: Generation) -> Generation | None:
         """A generation has selected a pair: the one whose place it takes, or None when it had no other before it."""
         if generation is self._all[0] or self._lingering is not None:
             return None
         self._lingering = self._shared.loop.call_later(_LINGER, self._end_lingering)
+        for replaced in self._all[: self._all.index(generation)]:
+            replaced.fall_silent()
         return self._all[0]
 
     def _end_lingering(self) -> None:
@@ -129,6 +156,7 @@ class Generations:
 
     def stop(self) -> None:
         """Stop all; :meth:`clean_up` gives back what takes longer."""
+        self._stop_waiting()
         self._stop_lingering()
         for generation in self._all[:-1]:
             self._retire(generation)
