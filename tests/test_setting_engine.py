@@ -108,6 +108,8 @@ def test_setters_store_what_transports_read() -> None:
         (lambda s: s.set_ice_continual_gathering("often"), "continually"),
         (lambda s: s.set_ice_max_pairs(0), "not 0"),
         (lambda s: s.set_ice_max_pairs(1001), "1 to 1000"),
+        (lambda s: s.set_ice_binding_request_handler(True), "function or None, not True"),
+        (lambda s: s.set_ice_tcp_priority_offset(127), "0 to 126"),
         (lambda s: s.set_ice_renomination(True), "RenominationOptions or None, not True"),
         (lambda s: s.set_turn_transport_protocols("udp"), "'udp'"),
         (lambda s: s.set_turn_transport_protocols(["sctp"]), "udp, dtls, tcp, tls, not 'sctp'"),

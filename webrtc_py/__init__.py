@@ -58,6 +58,7 @@ from .errors import (
 from .ice import (
     AddressRewriteRule,
     AgentTimings,
+    BindingRequest,
     RenominationOptions,
     TCPMux,
     UDPMux,
@@ -121,6 +122,7 @@ __all__ = [
     "AgentTimings",
     "AnswerOptions",
     "ArgumentTypeError",
+    "BindingRequest",
     "BundlePolicy",
     "CandidatePairState",
     "CandidatePairStats",

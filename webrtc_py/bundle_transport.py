@@ -8,8 +8,8 @@ from .certificate import Certificate
 from .data_channel import DataChannel
 from .dtls import DTLSParameters
 from .dtls_transport import DTLSTransport
+from .ice.beginning import new_credentials
 from .ice.candidate import UnsupportedCandidateError, unmarshal_candidate
-from .ice.generation import new_credentials
 from .ice_gatherer import GathererListener, ICEGatherer
 from .ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEParameters
 from .ice_transport import ICETransport

@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from .errors import ArgumentTypeError
+from .ice.candidate import TCP_PRIORITY_OFFSET
 from .ice.core import DEFAULT_MAX_PAIRS
+from .ice.events import BindingRequestHandler
 from .ice.mdns import is_usable_name
 from .ice.mux import TCPMux, UDPMux
 from .ice.options import AgentTimings, RenominationOptions
@@ -54,6 +56,9 @@ class SettingEngine:
         self.ice_timings = AgentTimings()
         self.ice_renomination: RenominationOptions | None = None
         self.ice_max_pairs = DEFAULT_MAX_PAIRS
+        self.ice_binding_request_handler: BindingRequestHandler | None = None
+        self.ice_use_candidate_check_priority = False
+        self.ice_tcp_priority_offset = TCP_PRIORITY_OFFSET
         self.ice_credentials: tuple[str, str] | None = None
         self.ice_multicast_dns_mode = MulticastDNSMode.QUERY_ONLY
         self.multicast_dns_host_name = ""
@@ -136,6 +141,21 @@ class SettingEngine:
         if options is not None and not isinstance(options, RenominationOptions):
             raise ArgumentTypeError(f"options is a RenominationOptions or None, not {options!r}")
         self.ice_renomination = options
+
+    def set_ice_binding_request_handler(self, handler: BindingRequestHandler | None) -> None:
+        """``handler(BindingRequest)`` is asked about each authenticated check of the peer's, after it was answered.
+
+        True selects the check's pair, if that works; None asks nobody.
+        """
+        self.ice_binding_request_handler = _function("handler", handler)
+
+    def set_ice_use_candidate_check_priority(self, enable: bool) -> None:
+        """Whether a lite agent stays where it is when its peer nominates a pair of lower priority."""
+        self.ice_use_candidate_check_priority = _flag("enable", enable)
+
+    def set_ice_tcp_priority_offset(self, offset: int) -> None:
+        """By how much a TCP candidate's type preference is less than a UDP candidate's: 0 to 126, 27 by default."""
+        self.ice_tcp_priority_offset = _whole("offset", offset, 0, 126)
 
     def set_ice_multicast_dns_mode(self, mode: MulticastDNSMode | str) -> None:
         """Whether ``.local`` names of peers are resolved, and whether our host addresses hide behind such names."""

@@ -259,3 +259,49 @@ def test_closing_amid_a_restart_leaves_nothing() -> None:
         assert not any(task.get_name().startswith("ICE") for task in asyncio.all_tasks())
 
     in_network(test, delay=0.01)
+
+
+def test_an_end_of_candidates_before_the_peers_restart_belongs_to_the_old_generation() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            await pair.connect()
+            await pair.one.restart()
+            pair.one.add_remote_candidate(None)
+            await restart(pair)
+            await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
+            assert len(pair.one.get_remote_candidates()) == 1
+            assert pair.one.get_remote_candidates()[0].type is CandidateType.HOST
+
+    in_network(test, delay=0.01)
+
+
+def test_a_candidate_of_a_retired_generation_is_forgotten() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            await pair.connect()
+            late = pair.other.get_local_candidates()[0]
+            await restart(pair)
+            await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
+            await asyncio.sleep(10)
+            pair.one.add_remote_candidate(late)
+            assert not pair.one._ahead
+
+    in_network(test, delay=0.01)
+
+
+def test_a_restart_keeps_the_tie_breaker_of_a_conflict_that_was_lost() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            await pair.one.gather_candidates()
+            await pair.other.gather_candidates()
+            first = pair.one._newest.core.tie_breaker, pair.other._newest.core.tie_breaker
+            await asyncio.gather(
+                pair.one.dial(*pair.other.get_local_user_credentials()),
+                pair.other.dial(*pair.one.get_local_user_credentials()),
+            )
+            now = pair.one._newest.core.tie_breaker, pair.other._newest.core.tie_breaker
+            assert len(set(first) & set(now)) >= 1
+            await restart(pair)
+            assert (pair.one._newest.core.tie_breaker, pair.other._newest.core.tie_breaker) == now
+
+    in_network(test, delay=0.01)

@@ -28,11 +28,12 @@ from .agent import Agent
 from .agent_options import AgentOptions
 from .candidate import Candidate, UnsupportedCandidateError, unmarshal_candidate
 from .conn import Conn
+from .events import BindingRequest
 from .gather_plan import GatheringError
 from .mux import TCPMux, UDPMux
 from .options import AgentTimings, RenominationOptions
 from .rewrite import AddressRewriteRule, nat_1to1_rules
-from .stats import CandidatePairStats
+from .stats import CandidatePairStats, CandidateStats
 from .time_limited import time_limited_credentials
 from .url import ServerURL, parse_url
 
@@ -42,8 +43,10 @@ __all__ = [
     "Agent",
     "AgentOptions",
     "AgentTimings",
+    "BindingRequest",
     "Candidate",
     "CandidatePairStats",
+    "CandidateStats",
     "Conn",
     "ConnectionState",
     "ContinualGatheringPolicy",

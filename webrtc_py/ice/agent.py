@@ -13,23 +13,21 @@ from ..runtime.event import Event, EventQueue
 from ..runtime.network import Network
 from ..runtime.shared import Shared
 from ..runtime.system_network import SystemNetwork
-from ..states import ContinualGatheringPolicy, ICEGathererState, ICERole, ICETransportState, MulticastDNSMode
+from ..states import ICEGathererState, ICERole, ICETransportState, MulticastDNSMode
 from ..train import Train
-from .addresses import Filter
 from .agent_options import AgentOptions
+from .beginning import new_core
 from .candidate import Candidate
 from .conn import Conn
-from .core import Core
 from .data_path import DataReceiver, Inbox, Traffic
 from .explain import explain
 from .gather_plan import GatheringError
-from .generation import Generation, new_credentials
+from .generation import Generation
 from .generations import Generations
-from .listener import AgentListener
+from .listener import AgentListener, Waiter
 from .mdns import AgentNames
 from .pair import CandidatePair
-from .stats import CandidatePairStats
-from .trace import Trace
+from .stats import CandidatePairStats, CandidateStats
 from .udp_port import UDPPort
 
 # Candidates of a generation that our own restart has yet to catch up with; a generation has no more of use.
@@ -52,10 +50,11 @@ class Agent:
         self._options = options = options or AgentOptions()
         self._shared = Shared.of_running_loop()
         self._network: Network = options.net or SystemNetwork()
-        self._tie_breaker = secrets.randbits(64)
         self._inbox = Inbox(self._shared)
         self._remote_renominates = True
-        self._generations = Generations(self._new_generation(options.local_ufrag, options.local_pwd), self._shared)
+        self._generations = Generations(
+            self._new_generation(options.local_ufrag, options.local_pwd, secrets.randbits(64)), self._shared
+        )
         self._remote_lite = False
         self._ahead: list[Candidate | None] = []
         self._state = ICETransportState.NEW
@@ -82,25 +81,10 @@ class Agent:
     ) -> None:
         await self.close()
 
-    def _new_generation(self, ufrag: str, pwd: str) -> Generation:
-        if not ufrag:
-            ufrag, pwd = new_credentials()
-        options = self._options
-        core = Core(
-            tie_breaker=self._tie_breaker,
-            local_ufrag=ufrag,
-            local_pwd=pwd,
-            seed=secrets.token_bytes(32),
-            timings=options.core_timings,
-            max_pairs=options.max_pairs,
-            remote_ip_filter=Filter(options.remote_ip_filter, "remote IP"),
-            lite=options.lite,
-            renomination=options.renomination,
-            keep_alternatives=options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY,
-            trace=Trace(ufrag, options.logger),
-        )
+    def _new_generation(self, ufrag: str, pwd: str, tie_breaker: int) -> Generation:
+        core = new_core(self._options, ufrag, pwd, tie_breaker)
         core.set_remote_renomination(self._remote_renominates)
-        return Generation(core, options, self, self._network, self._inbox, self._shared)
+        return Generation(core, self._options, self, self._network, self._inbox, self._shared)
 
     # What is known
 
@@ -171,6 +155,18 @@ class Agent:
             for pair in generation.core.pairs
         ]
 
+    def get_local_candidates_stats(self) -> list[CandidateStats]:
+        """Our candidates of the newest generation, with what their pairs have counted."""
+        return self._candidates_stats(self.get_local_candidates())
+
+    def get_remote_candidates_stats(self) -> list[CandidateStats]:
+        """The peer's, likewise."""
+        return self._candidates_stats(self.get_remote_candidates())
+
+    def _candidates_stats(self, candidates: list[Candidate]) -> list[CandidateStats]:
+        pairs, generation = self.get_candidate_pairs_stats(), self._newest.core.local_ufrag
+        return [CandidateStats.of(candidate, pairs, generation) for candidate in candidates]
+
     def get_selected_candidate_pair_stats(self) -> CandidatePairStats | None:
         core = self._in_use.core
         if core.selected is None:
@@ -216,7 +212,9 @@ class Agent:
         if self._generations.are_several or self._newest.core.state is not ICETransportState.NEW:
             raise InvalidStateError("the ICE agent has been started; a restart gathers anew")
         with self._shared.step:
-            self._generations.begin(self._new_generation(*self.get_local_user_credentials()))
+            self._generations.begin(
+                self._new_generation(*self.get_local_user_credentials(), self._newest.core.tie_breaker)
+            )
             self._set_gathering_state(ICEGathererState.NEW)
 
     async def gathering_complete(self) -> None:
@@ -290,7 +288,7 @@ class Agent:
             raise InvalidAccessError("ufrag and pwd are given together, or neither is")
         if any(ufrag == one.core.local_ufrag or pwd == one.core.local_pwd for one in self._generations):
             raise InvalidAccessError("a restart changes both the user fragment and the password")
-        newest = self._new_generation(ufrag, pwd)
+        newest = self._new_generation(ufrag, pwd, replaced.core.tie_breaker)
         with self._shared.step:
             self._generations.begin(newest)
             replaced.core.trace.tell(self._shared.loop.time(), "restarts as %s", newest.core.local_ufrag)
@@ -324,7 +322,7 @@ class Agent:
 
     async def _wait_for(self, condition: Callable[[], bool], *, or_failure: bool) -> None:
         """Wait for a change that makes it true. ConnectionFailedError or ConnectionClosedError when none can."""
-        waiter = _Waiter()
+        waiter = Waiter()
         self._listeners.append(waiter)
         try:
             while not condition():
@@ -345,16 +343,19 @@ class Agent:
         """
         self._check_open()
         if candidate is None:
-            if not self._ahead:
+            if self._ahead:
+                if self._ahead[-1] is not None:
+                    self._ahead.append(None)  # the end of those that wait
+            elif self._generations.awaits_peer and not self._newest.has_remote_candidates:
+                self._in_use.end_of_remote_candidates()  # the peer has not restarted yet, so it is the old one's end
+            else:
                 self._newest.end_of_remote_candidates()
-            elif self._ahead[-1] is not None:
-                self._ahead.append(None)  # the end of those that wait
             return
         generation = self._generations.of_peer(candidate.ufrag)
         if generation is not None:
             resolve = self._options.multicast_dns_mode is not MulticastDNSMode.DISABLED
             generation.add_remote_candidate(candidate, resolve=resolve)
-        elif len(self._ahead) < _MAX_AHEAD:
+        elif len(self._ahead) < _MAX_AHEAD and not self._generations.has_retired(candidate.ufrag):
             self._ahead.append(candidate)
 
     async def name_of(self, host: str) -> str:
@@ -486,22 +487,3 @@ class Agent:
     def _check_open(self) -> None:
         if self._closing is not None:
             raise InvalidStateError("the ICE agent is closed")
-
-
-class _Waiter(AgentListener):
-    """Wakes somebody who waits for a change of the agent."""
-
-    def __init__(self) -> None:
-        self.changed = asyncio.Event()
-
-    def gathering_state_changed(self, state: ICEGathererState) -> None:
-        self.changed.set()
-
-    def first_round_over(self) -> None:
-        self.changed.set()
-
-    def state_changed(self, state: ICETransportState, reason: str) -> None:
-        self.changed.set()
-
-    def selected_pair_changed(self, pair: CandidatePair, *, lost: bool) -> None:
-        self.changed.set()

@@ -13,6 +13,7 @@ from ..states import CandidateType, ContinualGatheringPolicy, MulticastDNSMode, 
 from .candidate import TCP_PRIORITY_OFFSET
 from .core import DEFAULT_MAX_PAIRS
 from .credentials import LongTermCredential
+from .events import BindingRequestHandler
 from .mdns import is_usable_name
 from .mux import TCPMux, UDPMux
 from .options import AgentTimings, RenominationOptions
@@ -45,6 +46,13 @@ class AgentOptions:
     """Whether a path may be changed for a better one without a restart, and when; None does as RFC 8445 says."""
     max_pairs: int = DEFAULT_MAX_PAIRS
     """Candidate pairs that are kept at most, those of the highest priorities (RFC 8445 section 6.1.2.5)."""
+    use_candidate_check_priority: bool = False
+    """Whether a lite agent stays where it is when the peer nominates a pair of lower priority."""
+    on_binding_request: BindingRequestHandler | None = None
+    """Asked about each authenticated check of the peer's, after it was answered. True selects its pair, if that works.
+
+    On the controlling side the pair is nominated too. What it raises is logged, and means no.
+    """
     stun_gather_timeout: float = 5.0
     """Seconds a server has to answer, and a ``.local`` name to be resolved."""
     local_ufrag: str = ""

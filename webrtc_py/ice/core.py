@@ -19,7 +19,7 @@ from . import stun
 from .candidate import Candidate, without_zone
 from .checks import check_remote_credentials
 from .dropped import Dropped
-from .events import Happening, Outgoing, SelectedPairChanged
+from .events import BindingRequestHandler, Happening, Outgoing, SelectedPairChanged
 from .incoming import Incoming
 from .lite import Lite
 from .options import AgentTimings, RenominationOptions
@@ -46,6 +46,9 @@ class Core:
     ``keep_alternatives`` goes on checking, and keeps alive what works, so that there is something to move to: for
     continual gathering; renomination implies it.
 
+    ``use_candidate_check_priority`` keeps a lite agent from moving to a pair of lower priority when its peer nominates
+    one. ``on_binding_request`` is asked about each check of the peer's; True selects its pair, if that works.
+
     The engine's verbs are ``receive``, ``handle_timeout``, ``next_timeout``, ``datagrams_to_send`` and ``events``.
     ``path`` is the pair that application data may be sent on now, or None: the selected one, before that the best
     that works (RFC 8445 section 12.1), and none when consent has expired.
@@ -67,6 +70,8 @@ class Core:
         lite: bool = False,
         renomination: RenominationOptions | None = None,
         keep_alternatives: bool = False,
+        use_candidate_check_priority: bool = False,
+        on_binding_request: BindingRequestHandler | None = None,
         trace: Trace | None = None,
     ) -> None:
         self.local_ufrag = local_ufrag
@@ -85,8 +90,10 @@ class Core:
         )
         self._search = Search(session, renomination)
         self._upkeep = Upkeep(session, self._search)
-        self._lite = Lite(session, self._search, self._upkeep) if lite else None
-        self._incoming = Incoming(session, self._search, self._upkeep, self._lite, renomination)
+        self._lite = (
+            Lite(session, self._search, self._upkeep, by_priority=use_candidate_check_priority) if lite else None
+        )
+        self._incoming = Incoming(session, self._search, self._upkeep, self._lite, renomination, on_binding_request)
         self._outcomes = Outcomes(session, self._search, self._upkeep)
 
     # Commands

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..states import ICERole, ICETransportState
+from .candidate import Candidate
 from .pair import Address, CandidatePair
 
 
@@ -65,5 +67,21 @@ class RoleChanged:
 
     role: ICERole
 
+
+@dataclass(frozen=True, slots=True)
+class BindingRequest:
+    """A check of the peer's that was authenticated and answered: what an application's handler may decide about."""
+
+    local: Candidate
+    remote: Candidate
+    priority: int
+    use_candidate: bool
+    nomination: int | None
+    """The value of a renomination."""
+    selected: bool
+    """Whether it came on the selected pair."""
+
+
+BindingRequestHandler = Callable[[BindingRequest], bool]
 
 Happening = StateChanged | SelectedPairChanged | PathResumed | PathProved | PermissionNeeded | RoleChanged

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import math
-import secrets
 from collections.abc import Collection, Coroutine
 from typing import Any, Protocol
 
@@ -47,9 +45,6 @@ from .relay import Relay
 from .tcp import TCPEndpoint
 from .udp_port import UDPEndpoint, UDPPort
 
-# RFC 8445 section 5.3 asks for 24 and 128 bits of chance; these are 48 and 144.
-_UFRAG_OCTETS = 6
-_PWD_OCTETS = 18
 # RFC 8445 section 11: often enough for a NAT's mapping to live until the checks keep it alive.
 _BINDING_KEEPALIVE_INTERVAL = 15.0
 _MAX_LOOKUPS = 32
@@ -61,16 +56,6 @@ _NAME_INTERVAL = 10.0
 _MAX_ROLE_CHANGES_TOLD = 5
 _CLOSE_TIMEOUT = 2.0
 _SEEKING = (ICETransportState.NEW, ICETransportState.CHECKING)
-
-
-def new_credentials() -> tuple[str, str]:
-    """A user fragment and a password, drawn at random."""
-    return _random_text(_UFRAG_OCTETS), _random_text(_PWD_OCTETS)
-
-
-def _random_text(octets: int) -> str:
-    """Base64 has ICE's alphabet, and no padding when ``octets`` is a multiple of three."""
-    return base64.b64encode(secrets.token_bytes(octets)).decode()
 
 
 class Owner(Protocol):
@@ -130,6 +115,8 @@ class Generation:
         self._lookups = 0
         self._names_paid_until = -math.inf
         self._remote_ended = False
+        self.has_remote_candidates = False
+        """Whether the peer has told of any."""
         self.data = DataPath(core, self._bases, self._queries, self._driver.flush, inbox, shared)
 
     def port_on(self, host: str) -> UDPPort | None:
@@ -370,6 +357,7 @@ class Generation:
 
     def add_remote_candidate(self, candidate: Candidate, *, resolve: bool) -> None:
         """``resolve`` says whether a ``.local`` name may be looked up; that holds up nothing."""
+        self.has_remote_candidates = True
         now = self._shared.loop.time()
         if not candidate.is_hidden:
             self.core.add_remote_candidate(candidate, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 
 from ..runtime.shared import Shared
@@ -15,6 +16,8 @@ _LINGER = 5.0
 # How long a controlling peer may take over nominating what works in the new generation. To libwebrtc an old path that
 # works and is better, because it is one that a changed policy forbids, is as good as a new one.
 _NOMINATION_PATIENCE = 5.0
+# What is late by more restarts than that is lost anyway.
+_MAX_RETIRED = 16
 _CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
 
 
@@ -24,6 +27,7 @@ class Generations:
     def __init__(self, first: Generation, shared: Shared) -> None:
         self._shared = shared
         self._all = [first]
+        self._retired: deque[str | None] = deque(maxlen=_MAX_RETIRED)
         self._lingering: asyncio.TimerHandle | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._cleaning: set[asyncio.Task[None]] = set()
@@ -81,6 +85,10 @@ class Generations:
                 return generation
         is_first = not self.are_several and self.newest.core.remote_ufrag is None
         return self.newest if is_first else None
+
+    def has_retired(self, remote_ufrag: str | None) -> bool:
+        """Whether the peer's generation of this name is one that we have given up."""
+        return remote_ufrag in self._retired
 
     def find_port(self, host: str) -> UDPPort | None:
         """The port on a local address, of whichever generation."""
@@ -149,6 +157,8 @@ class Generations:
 
     def _retire(self, generation: Generation) -> None:
         self._all.remove(generation)
+        if generation.core.remote_ufrag is not None:
+            self._retired.append(generation.core.remote_ufrag)
         generation.stop()
         task = self._shared.loop.create_task(generation.clean_up(), name="ICE: retire a generation")
         self._cleaning.add(task)

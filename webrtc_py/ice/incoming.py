@@ -7,6 +7,7 @@ from typing import Any
 from ..states import CandidatePairState, ICETransportState
 from . import stun
 from .early import EarlyChecks, IncomingCheck
+from .events import BindingRequest, BindingRequestHandler
 from .lite import Lite
 from .options import RenominationOptions
 from .pair import Address, CandidatePair
@@ -19,13 +20,20 @@ class Incoming:
     """Takes requests. What is not authenticated changes nothing, and is not answered."""
 
     def __init__(
-        self, session: Session, search: Search, upkeep: Upkeep, lite: Lite | None, options: RenominationOptions | None
+        self,
+        session: Session,
+        search: Search,
+        upkeep: Upkeep,
+        lite: Lite | None,
+        options: RenominationOptions | None,
+        handler: BindingRequestHandler | None,
     ) -> None:
         self._session = session
         self._search = search
         self._upkeep = upkeep
         self._lite = lite
         self._nomination = stun.NOMINATION if options is None else options.attribute
+        self._handler = handler
         self._early = EarlyChecks()
 
     def receive(self, request: stun.Message, base_id: int, source: Address, now: float) -> bool:
@@ -106,7 +114,21 @@ class Incoming:
         pair.request_received(check.transaction_id, now)
         if self._lite is not None:
             self._lite.take(pair, check, now)
-            return
+        else:
+            self._take_as_full(pair, check, now)
+        if self._handler is not None and self._is_wanted(pair, check):
+            self._upkeep.prefer(pair, now)
+
+    def _is_wanted(self, pair: CandidatePair, check: IncomingCheck) -> bool:
+        assert self._handler is not None
+        selected = pair is self._session.selected
+        request = BindingRequest(
+            pair.local, pair.remote, check.priority, check.use_candidate, check.nomination, selected
+        )
+        return self._handler(request) and not selected
+
+    def _take_as_full(self, pair: CandidatePair, check: IncomingCheck, now: float) -> None:
+        session = self._session
         # Whoever captured a check may send it from anywhere, but not from an address that the peer has signalled.
         if not pair.is_unproven_stranger:
             session.pairing.prove(pair)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ..states import ICEGathererState, ICETransportState
 from .candidate import Candidate
 from .gather_plan import GatheringError
@@ -32,3 +34,22 @@ class AgentListener:
 
     def path_resumed(self) -> None:
         """The peer is heard again on the selected pair, which was silent for a while: what was sent then is lost."""
+
+
+class Waiter(AgentListener):
+    """Wakes somebody who waits for a change of the agent."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    def gathering_state_changed(self, state: ICEGathererState) -> None:
+        self.changed.set()
+
+    def first_round_over(self) -> None:
+        self.changed.set()
+
+    def state_changed(self, state: ICETransportState, reason: str) -> None:
+        self.changed.set()
+
+    def selected_pair_changed(self, pair: CandidatePair, *, lost: bool) -> None:
+        self.changed.set()

@@ -27,8 +27,10 @@ _MAX_REMEMBERED = 1000
 class Lite:
     """Acts on the peer's checks, or on what both ends know when neither makes any."""
 
-    def __init__(self, session: Session, search: Search, upkeep: Upkeep) -> None:
+    def __init__(self, session: Session, search: Search, upkeep: Upkeep, *, by_priority: bool) -> None:
+        """``by_priority`` lets no nomination move it to a pair of lower priority."""
         self._session = session
+        self._by_priority = by_priority
         self._search = search
         self._upkeep = upkeep
         self._seen: OrderedDict[bytes, tuple[int, Address]] = OrderedDict()
@@ -50,7 +52,10 @@ class Lite:
         pair.consent_expires = now + CONSENT_TIMEOUT
         if not self._search.peers_nominations.take(pair, check.use_candidate, check.nomination):
             return
-        if pair is not session.selected:
+        selected = session.selected
+        if self._by_priority and check.nomination is None and selected and pair.priority < selected.priority:
+            return
+        if pair is not selected:
             # The last nomination counts: full agents have one of each, unless they have moved.
             pair.state = CandidatePairState.SUCCEEDED
             self._upkeep.select(pair, now)

@@ -1,12 +1,59 @@
-"""What is counted about candidate pairs, as webrtc-stats names it."""
+"""What is counted about candidates and their pairs, as webrtc-stats names it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..states import CandidatePairState
 from .candidate import Candidate
 from .pair import CandidatePair
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateStats:
+    """One candidate, with what its pairs have counted together. Times are seconds since the epoch."""
+
+    candidate: Candidate
+    generation: str
+    """The user fragment of ours under which it is used."""
+    selected: bool
+    """Whether it is one end of the selected pair."""
+    pairs: int
+    packets_sent: int
+    packets_received: int
+    bytes_sent: int
+    bytes_received: int
+    last_sent_timestamp: float | None
+    """Of checks and data."""
+    last_received_timestamp: float | None
+
+    @classmethod
+    def of(cls, candidate: Candidate, pairs: Sequence[CandidatePairStats], generation: str) -> CandidateStats:
+        """``pairs`` are those of all candidates."""
+        mine = [pair for pair in pairs if pair.generation == generation and candidate in (pair.local, pair.remote)]
+        sent = [time for pair in mine for time in (pair.last_packet_sent_timestamp, pair.last_request_sent_timestamp)]
+        received = [
+            time
+            for pair in mine
+            for time in (
+                pair.last_packet_received_timestamp,
+                pair.last_request_received_timestamp,
+                pair.last_response_received_timestamp,
+            )
+        ]
+        return cls(
+            candidate=candidate,
+            generation=generation,
+            selected=any(pair.selected for pair in mine),
+            pairs=len(mine),
+            packets_sent=sum(pair.packets_sent for pair in mine),
+            packets_received=sum(pair.packets_received for pair in mine),
+            bytes_sent=sum(pair.bytes_sent for pair in mine),
+            bytes_received=sum(pair.bytes_received for pair in mine),
+            last_sent_timestamp=max((time for time in sent if time is not None), default=None),
+            last_received_timestamp=max((time for time in received if time is not None), default=None),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,12 @@ class Trace:
     def _log(self, level: int, now: float, text: str, values: tuple[object, ...]) -> None:
         if self._begun is None:
             self._begun = now
-        if self._lines > _MAX_LINES or not self._logger.isEnabledFor(level):
+        if not self._logger.isEnabledFor(level):
             return
-        self._lines += 1
-        if self._lines > _MAX_LINES:
-            text, values = "%d lines are enough: the rest is not told", (_MAX_LINES,)
+        if level == logging.DEBUG:
+            if self._lines > _MAX_LINES:
+                return
+            self._lines += 1
+            if self._lines > _MAX_LINES:
+                text, values = "%d lines are enough: only changes of state are told from now on", (_MAX_LINES,)
         self._logger.log(level, "ICE %s %7.3f s  %s", self.name, now - self._begun, text % values)

@@ -75,6 +75,11 @@ class Upkeep:
         lost = before is not None and (not before.succeeded or is_silent(before, now))
         session.events.append(SelectedPairChanged(pair, lost))
 
+    def prefer(self, pair: CandidatePair, now: float) -> None:
+        """The application wants this pair: it is selected if it works."""
+        if pair.has_consent(now):
+            self._take_over(pair, now)
+
     def nominated_by_peer(self, pair: CandidatePair, now: float) -> None:
         """The controlling peer has nominated a pair, and it works."""
         session, peers = self._session, self._search.peers_nominations
