@@ -125,7 +125,6 @@ def test_ten_thousand_candidates_by_signalling(is_connected: bool, caplog: pytes
         attack(test, seed=1)
 
 
-@pytest.mark.row("ICE-51")
 def test_five_hundred_restarts_by_a_peer_that_is_not_there() -> None:
     """Each of its offers has other credentials, under which nobody ever speaks. The old path carries on."""
 
@@ -169,7 +168,7 @@ def test_five_hundred_restarts_by_a_peer_that_is_not_there() -> None:
     run(main(), timeout_virtual=5000)
 
 
-@pytest.mark.row("ICE-51", "JSEP-15")
+@pytest.mark.row("JSE-03")
 def test_restarts_that_are_offered_and_taken_back_leave_the_session_whole() -> None:
     async def test(network: VirtualNetwork, call: Call) -> None:
         near, far = await call.connect()
@@ -193,6 +192,7 @@ def test_restarts_that_are_offered_and_taken_back_leave_the_session_whole() -> N
     attack(test, seed=3)
 
 
+@pytest.mark.row("ICE-57")
 @pytest.mark.parametrize(
     ("ufrag", "pwd"),
     [

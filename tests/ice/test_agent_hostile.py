@@ -243,7 +243,7 @@ def test_a_peer_floods_us_with_checks_from_ten_thousand_ports() -> None:
     attack(test)
 
 
-@pytest.mark.row("ICE-54", "MDN-08")
+@pytest.mark.row("ICE-54")
 def test_a_peer_trickles_ten_thousand_candidates() -> None:
     """Addresses, names, TCP, other generations: checks are bounded by the pairs, questions by the names."""
 
@@ -286,7 +286,6 @@ def test_a_peer_trickles_ten_thousand_candidates() -> None:
     attack(test)
 
 
-@pytest.mark.row("MDN-08")
 def test_names_that_are_trickled_for_an_hour_ask_the_local_network_little() -> None:
     async def test(network: VirtualNetwork) -> None:
         async with Pair(network) as pair:
@@ -343,7 +342,6 @@ def test_a_peer_that_cycles_through_addresses_fills_no_table() -> None:
     attack(test)
 
 
-@pytest.mark.row("ICE-55")
 def test_a_peer_that_claims_the_other_role_each_time_changes_no_path_and_fills_no_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -421,7 +419,6 @@ def test_nominations_that_flap_cost_an_answer_each(lite: bool, caplog: pytest.Lo
 # Restarts
 
 
-@pytest.mark.row("ICE-51")
 def test_a_thousand_restarts_that_come_to_nothing() -> None:
     """Each begins a generation that the peer never speaks in: the path stays, and nothing piles up."""
 
@@ -460,6 +457,7 @@ def test_a_thousand_restarts_that_come_to_nothing() -> None:
 # Networks and applications that misbehave
 
 
+@pytest.mark.row("ICE-52")
 def test_interfaces_that_flap_leave_nothing_behind() -> None:
     async def test(network: VirtualNetwork) -> None:
         server = network.turn_server("turn.example", "192.0.2.50")
@@ -510,7 +508,7 @@ def test_a_filter_that_always_raises_says_so_and_not_for_each_packet(caplog: pyt
 # The local network
 
 
-@pytest.mark.row("MDN-08")
+@pytest.mark.row("MDN-06")
 def test_a_local_network_full_of_junk_gets_an_answer_a_second() -> None:
     async def test(network: VirtualNetwork) -> None:
         async with Pair(network, {"multicast_dns_mode": MulticastDNSMode.QUERY_AND_GATHER}) as pair:
