@@ -12,7 +12,7 @@ import pytest
 from tests.support.connections import Peer
 from tests.support.perfect import Negotiator, Wire
 from tests.support.virtual_loop import run
-from tests.support.virtual_network import VirtualNetwork
+from tests.support.virtual_network import DROP, VirtualNetwork
 from webrtc_py import (
     CandidatePairStats,
     Configuration,
@@ -497,6 +497,28 @@ def test_a_restart_recovers_from_disconnected() -> None:
         await asyncio.sleep(1)
         await load.stop()
         load.check()
+
+    in_session(body)
+
+
+@pytest.mark.row("X-04")
+def test_what_was_lost_on_a_silent_path_is_sent_at_once_on_the_one_that_a_restart_finds() -> None:
+    """The restart comes before the silence is a disconnection."""
+
+    async def body(session: Session) -> None:
+        loop = asyncio.get_running_loop()
+        near, far = session.channels["reliable"]
+        session.one.host.add_address("eth0", "192.0.2.109")
+        session.network.tap(lambda packet: DROP if "192.0.2.101" in (packet.source[0], packet.destination[0]) else None)
+        changed: list[float] = []
+        ice_of(session.one).on_selected_candidate_pair_change(lambda pair: changed.append(loop.time()))
+        near.send("to nobody")
+        await asyncio.sleep(3)
+        await session.offer_restart(session.one)
+        assert await far.recv() == "to nobody"
+        assert "disconnected" not in session.one.states
+        assert loop.time() == pytest.approx(changed[-1] + DELAY, abs=DELAY / 2)
+        await session.settled()
 
     in_session(body)
 
