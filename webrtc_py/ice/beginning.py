@@ -52,15 +52,21 @@ def new_core(options: AgentOptions, ufrag: str, pwd: str, tie_breaker: int) -> C
 
 
 def _guarded(handler: BindingRequestHandler | None) -> BindingRequestHandler | None:
-    """The application's handler, asked in the middle of the checks: what it raises is logged, and means no."""
+    """The application's handler, asked in the middle of the checks: what it raises means no, and is logged once.
+
+    Not each time, since the peer decides how often it is asked.
+    """
     if handler is None:
         return None
+    has_raised = False
 
     def ask(request: BindingRequest) -> bool:
+        nonlocal has_raised
         try:
             return bool(handler(request))
         except Exception:
-            logger.exception("on_binding_request raised")
+            logger.log(logging.DEBUG if has_raised else logging.ERROR, "on_binding_request raised", exc_info=True)
+            has_raised = True
             return False
 
     return ask
