@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from webrtc_py import API, Configuration, DataChannel, ICECandidate, ICETransport, SettingEngine
 
-from .chromium import BrowserChannel, BrowserPeer, Chromium, Summary, content, summary
+from .chromium import TIMEOUT, BrowserChannel, BrowserPeer, Chromium, Summary, content, summary
 
 # Of the load: of each message of the data, what may wait to be sent, and between two numbers.
 _BLOCK = 32 * 1024
@@ -138,7 +138,7 @@ class Session:
     async def on_path(self, local: str, remote: str) -> None:
         """Wait until the data takes the path of these user fragments, ours and the browser's, at both ends."""
         # Neither end tells when a nomination has arrived at the other.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 ours, theirs = self.ice.get_selected_candidate_pair_stats(), await self.browser.selected_pair()
                 named = (theirs["remote"].get("usernameFragment"), theirs["local"].get("usernameFragment"))
