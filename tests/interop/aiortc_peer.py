@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from aiortc.sdp import candidate_from_sdp
 
 from webrtc_py import ICECandidate, PeerConnection, SessionDescription
@@ -29,8 +29,8 @@ class AiortcChannel:
 
 
 class AiortcPeer:
-    def __init__(self) -> None:
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    def __init__(self, servers: list[RTCIceServer] | None = None) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=servers or []))
         self.incoming: asyncio.Queue[AiortcChannel] = asyncio.Queue()
         self.connection.on("datachannel", lambda channel: self.incoming.put_nowait(AiortcChannel(channel)))
 
