@@ -604,3 +604,13 @@ def test_credentials_are_random_unless_given() -> None:
             await agent.close()
 
     in_network(test)
+
+
+@pytest.mark.parametrize("wrong", ["candidate:1 1 udp 1 192.0.2.1 9 typ host", b"", 5])
+def test_a_remote_candidate_is_a_candidate(wrong: Any) -> None:
+    async def test() -> None:
+        async with Agent(AgentOptions(net=VirtualNetwork().host("alice", "192.0.2.1"))) as agent:
+            with pytest.raises(ArgumentTypeError, match="unmarshal_candidate"):
+                agent.add_remote_candidate(wrong)
+
+    run(test())

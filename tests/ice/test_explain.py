@@ -18,6 +18,7 @@ from webrtc_py.ice.agent_options import AgentOptions
 from webrtc_py.ice.candidate import Candidate, unmarshal_candidate
 from webrtc_py.ice.dropped import Dropped
 from webrtc_py.ice.explain import History, ServerProblem, Situation, explain, why_no_path
+from webrtc_py.ice.options import AgentTimings
 from webrtc_py.ice.pair import CandidatePair
 from webrtc_py.ice.pairing import LocalCandidate
 from webrtc_py.ice.url import ServerURL
@@ -101,6 +102,10 @@ RELAYED = pair(
             {"remote": (), "pairs": ()},
             ["no remote candidates arrived", "For 12 s none has been given to add_remote_candidate"],
         ),
+        (
+            {"remote": (), "pairs": (), "ahead": [candidate(extensions=(("ufrag", "others"),))] * 2},
+            ["2 remote candidates cannot be used yet, being of user fragment others and not them"],
+        ),
         ({"remote": (), "pairs": (), "remote_ended": True}, ["The peer said that it has no candidates"]),
         ({"remote": (), "pairs": (), "looking_up": 1}, ["1 .local name of the peer's is being looked up"]),
         (
@@ -148,7 +153,11 @@ RELAYED = pair(
         ({"pairs": [pair(candidate("relay"))]}, ["drops the checks, a relay's too"]),
         (
             {"pairs": [pair(requests_received=3)]},
-            ["though the peer's checks came through", "Packets pass in one direction only"],
+            [
+                "though the peer's checks came through",
+                "Packets pass in one direction only",
+                "its password is not the one that we were given",
+            ],
         ),
         ({"pairs": [pair(failure="refused with 400")]}, ["none was answered well: refused with 400"]),
         ({"pairs": [pair(sent=0)]}, ["none of 1 pair was checked"]),
@@ -168,7 +177,8 @@ RELAYED = pair(
         ({"role_changes": 1}, ["The role changed once, because both ends claimed the same"]),
         ({"role_changes": 3}, ["The role changed 3 times"]),
         ({"pairs": [pair(**WORKING)]}, ["1 pair works already, and carries data; it will be nominated"]),
-        ({"pairs": [pair(**WORKING)], "controlling": False}, ["controlled", "it waits for the peer's word"]),
+        ({"pairs": [pair(**WORKING)], "controlling": False}, ["controlled", "the peer is to choose"]),
+        ({"pairs": [pair(**WORKING), pair(**WORKING)]}, ["2 pairs work already, and carry data; it will be"]),
         (
             {"state": FAILED, "reason": "checks were sent to 1 address, and none was answered"},
             [
@@ -205,6 +215,14 @@ RELAYED = pair(
                 "last heard 9 s ago",
                 "fails in 21 s at the latest",
             ],
+        ),
+        (
+            {"state": DISCONNECTED, "selected": SILENT, "pairs": [SILENT], "timings": AgentTimings.mobile()},
+            ["fails in 111 s at the latest"],
+        ),
+        (
+            {"state": DISCONNECTED, "selected": SILENT, "pairs": [SILENT], "timings": AgentTimings(failed_timeout=0)},
+            ["recovers by itself when an answer comes, and is not given up before"],
         ),
         (
             {"state": ICETransportState.CLOSED, "reason": "closed by the application", "since": NOW - 7500},
@@ -278,11 +296,11 @@ class Two:
         self.one.on_candidate(self.other.add_remote_candidate)
         self.other.on_candidate(self.one.add_remote_candidate)
 
-    async def start(self, *, pwd: str = "", start_other: bool = True) -> None:
+    async def start(self, *, ufrag: str = "", pwd: str = "", start_other: bool = True) -> None:
         await self.one.gather_candidates()
         await self.other.gather_candidates()
-        ufrag, right = self.other.get_local_user_credentials()
-        self.one.start(True, ufrag, pwd or right)
+        right_ufrag, right_pwd = self.other.get_local_user_credentials()
+        self.one.start(True, ufrag or right_ufrag, pwd or right_pwd)
         if start_other:
             self.other.start(False, *self.one.get_local_user_credentials())
 
@@ -364,6 +382,16 @@ def test_no_candidates_of_the_peers_are_missed() -> None:
         await asyncio.sleep(7)
 
     assert "For 7 s none has been given to add_remote_candidate" in told(act)
+
+
+def test_candidates_of_another_description_than_the_credentials_are_told() -> None:
+    async def act(two: Two) -> None:
+        await two.start(start_other=False, ufrag="wxyz")
+        await asyncio.sleep(1)
+
+    text = told(act)
+    assert "1 remote candidate cannot be used yet, being of user fragment" in text
+    assert "and not wxyz" in text
 
 
 def test_no_candidates_of_our_own_are_explained() -> None:

@@ -8,7 +8,13 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from ..errors import ConnectionClosedError, ConnectionFailedError, InvalidAccessError, InvalidStateError
+from ..errors import (
+    ArgumentTypeError,
+    ConnectionClosedError,
+    ConnectionFailedError,
+    InvalidAccessError,
+    InvalidStateError,
+)
 from ..runtime.event import Event, EventQueue
 from ..runtime.network import Network
 from ..runtime.shared import Shared
@@ -111,8 +117,9 @@ class Agent:
         """Why the connection is in the state it is in: a few lines for people. Credentials are not in it."""
         now = self._shared.loop.time()
         in_use, newest = self._in_use, self._newest
+        ahead = [candidate for candidate in self._ahead if candidate is not None]
         if in_use is newest:
-            return "\n".join(explain(newest.situation(now)))
+            return "\n".join(explain(newest.situation(now, ahead)))
         old, new = in_use.core.local_ufrag, newest.core.local_ufrag
         has_path = in_use.core.path is not None
         meanwhile = f"{old} carries the data until {new} has" if has_path else f"{old} has lost its path, {new} has not"
@@ -120,7 +127,7 @@ class Agent:
             [
                 f"A restart is in progress: {meanwhile} found one.",
                 *explain(in_use.situation(now)),
-                *explain(newest.situation(now)),
+                *explain(newest.situation(now, ahead)),
             ]
         )
 
@@ -339,9 +346,12 @@ class Agent:
         """A candidate of the peer's, or None: it has no more. A ``.local`` name is looked up and holds up nothing.
 
         A candidate that names its generation goes there, and one that names none to the newest (RFC 8838 section 9).
-        One of a generation that we have not heard of waits for our :meth:`restart`.
+        One of a generation that we have not heard of waits for our :meth:`restart`. ArgumentTypeError for what is no
+        :class:`Candidate`: texts go through :func:`unmarshal_candidate` first.
         """
         self._check_open()
+        if candidate is not None and not isinstance(candidate, Candidate):
+            raise ArgumentTypeError(f"candidate is a Candidate or None, not {candidate!r}; see unmarshal_candidate")
         if candidate is None:
             if self._ahead:
                 if self._ahead[-1] is not None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 from ..states import CandidateType, ICEGathererState, ICETransportState
 from .candidate import Candidate
 from .dropped import Dropped
-from .options import CONSENT_TIMEOUT
+from .liveness import given_up_at
+from .options import CONSENT_TIMEOUT, AgentTimings
 from .pair import CandidatePair
 from .pairing import LocalCandidate
 from .server_codes import meaning_of
@@ -80,9 +82,12 @@ class Situation:
     remote_ended: bool = False
     looking_up: int = 0
     """Names of the peer's that are being resolved."""
+    ahead: Sequence[Candidate] = ()
+    """Remote candidates that name another generation of the peer's, one that we have not heard of."""
     pairs: Sequence[CandidatePair] = ()
     selected: CandidatePair | None = None
     dropped: Dropped = field(default_factory=Dropped)
+    timings: AgentTimings = field(default_factory=AgentTimings)
 
 
 def explain(situation: Situation) -> list[str]:
@@ -140,10 +145,11 @@ def _search(s: Situation) -> Iterator[str]:
     text, hint = _outcome(local, s.remote, s.pairs, s.controlling, s.lite)
     working = sum(1 for pair in s.pairs if pair.succeeded)
     if working and s.state is not ICETransportState.FAILED:
+        works = "1 pair works already, and carries" if working == 1 else f"{working} pairs work already, and carry"
         waits = (
-            "will be nominated when better ones have had their time" if s.controlling else "waits for the peer's word"
+            "it will be nominated when better ones have had their time" if s.controlling else "the peer is to choose"
         )
-        yield f"{count(working, 'pair')} works already, and carries data; it {waits}."
+        yield f"{works} data; {waits}."
     elif s.state is not ICETransportState.FAILED:
         yield f"There is no path yet: {text}."
         asked = [pair.first_request_sent for pair in s.pairs if pair.first_request_sent is not None]
@@ -179,6 +185,12 @@ def _no_remote_candidates(s: Situation) -> Iterator[str]:
     assert s.history.started is not None
     if s.remote_ended:
         yield "The peer said that it has no candidates."
+    elif s.ahead:
+        names = ", ".join(list(dict.fromkeys(one.ufrag or "" for one in s.ahead))[:_MAX_NAMES])
+        yield (
+            f"{count(len(s.ahead), 'remote candidate')} cannot be used yet, being of user fragment {names} and not "
+            f"{s.remote_name}: the candidates and the credentials are from different descriptions."
+        )
     elif not s.dropped.candidates and not s.looking_up and not s.history.unresolved:
         yield (
             f"For {_duration(s.now - s.history.started)} none has been given to add_remote_candidate: "
@@ -255,7 +267,8 @@ def _outcome(
     outcome = f"checks were sent to {count(len(asked), 'address')}, and none was answered"
     if any(pair.requests_received for pair in pairs):
         return f"{outcome}, though the peer's checks came through", (
-            "Packets pass in one direction only: a firewall drops ours, or the peer's answers."
+            "Packets pass in one direction only: a firewall drops ours, or the peer's answers. "
+            "Or the peer drops them, since its password is not the one that we were given."
         )
     refusals = sorted({pair.failure for pair in pairs if pair.failure.startswith("refused")})
     if refusals:
@@ -290,9 +303,10 @@ def _path(s: Situation, pair: CandidatePair) -> Iterator[str]:
         heard = s.now if pair.last_received is None else pair.last_received
         meanwhile = "a lite agent can only wait" if s.lite else "it is asked again and again"
         yield f"The peer was last heard {_duration(s.now - heard)} ago; {meanwhile}."
-        left = pair.consent_expires - s.now
+        left = given_up_at(pair, s.timings) - s.now
         if left > 0 and not s.lite:
-            yield f"It recovers by itself when an answer comes, and fails in {_duration(left)} at the latest."
+            end = "is not given up before" if left == math.inf else f"fails in {_duration(left)} at the latest"
+            yield f"It recovers by itself when an answer comes, and {end}."
     elif pair.last_response_received is not None:
         ago = _duration(s.now - pair.last_response_received)
         yield f"The peer last consented {ago} ago; {CONSENT_TIMEOUT:g} s is the limit."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Protocol
 
 from ..runtime.driver import Driver
@@ -141,8 +141,8 @@ class Generation:
         self._driver.flush(now)
         self.data.take_unproved(now)
 
-    def situation(self, now: float) -> Situation:
-        """What :func:`.explain.explain` goes by."""
+    def situation(self, now: float, ahead: Sequence[Candidate] = ()) -> Situation:
+        """What :func:`.explain.explain` goes by; ``ahead`` are remote candidates that the agent keeps for later."""
         core = self.core
         return Situation(
             now,
@@ -158,9 +158,11 @@ class Generation:
             remote=core.remote_candidates,
             remote_ended=self._remote_ended,
             looking_up=self._lookups,
+            ahead=ahead,
             pairs=core.pairs,
             selected=core.selected,
             dropped=core.dropped,
+            timings=core.timings,
         )
 
     # Gathering

@@ -32,10 +32,7 @@ def liveness(pair: CandidatePair, timings: AgentTimings, now: float) -> Liveness
     outlasts longer outages. It is disconnected for so long, its checks go on as checks, and only an answer to one of
     those, made after the expiry, lets it send again.
     """
-    heard = pair.last_received if pair.last_received is not None else -math.inf
-    silent_at = heard + timings.patience
-    refused_at = pair.consent_expires - CONSENT_TIMEOUT + max(timings.patience, CONSENT_TIMEOUT)
-    failed_at = min(silent_at, refused_at)
+    silent_at, refused_at, failed_at = _silent_at(pair, timings), _refused_at(pair, timings), given_up_at(pair, timings)
     if now >= silent_at:
         return Liveness(ICETransportState.FAILED, f"nothing was heard for {timings.patience:g} s", math.inf)
     if now >= refused_at:
@@ -44,11 +41,28 @@ def liveness(pair: CandidatePair, timings: AgentTimings, now: float) -> Liveness
         return Liveness(ICETransportState.DISCONNECTED, pair.failure, failed_at)
     if now >= pair.consent_expires:
         return Liveness(ICETransportState.DISCONNECTED, _unanswered(pair), failed_at)
-    disconnected_at = heard + timings.disconnected_timeout if timings.disconnected_timeout else math.inf
+    disconnected_at = _heard(pair) + timings.disconnected_timeout if timings.disconnected_timeout else math.inf
     if now >= disconnected_at:
         reason = f"nothing was heard for {timings.disconnected_timeout:g} s"
         return Liveness(ICETransportState.DISCONNECTED, reason, min(failed_at, pair.consent_expires))
     return Liveness(ICETransportState.CONNECTED, "", min(disconnected_at, failed_at, pair.consent_expires))
+
+
+def given_up_at(pair: CandidatePair, timings: AgentTimings) -> float:
+    """When the agent fails with the selected pair, if nothing more comes in on it."""
+    return min(_silent_at(pair, timings), _refused_at(pair, timings))
+
+
+def _heard(pair: CandidatePair) -> float:
+    return pair.last_received if pair.last_received is not None else -math.inf
+
+
+def _silent_at(pair: CandidatePair, timings: AgentTimings) -> float:
+    return _heard(pair) + timings.patience
+
+
+def _refused_at(pair: CandidatePair, timings: AgentTimings) -> float:
+    return pair.consent_expires - CONSENT_TIMEOUT + max(timings.patience, CONSENT_TIMEOUT)
 
 
 def _unanswered(pair: CandidatePair) -> str:
