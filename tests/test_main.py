@@ -49,6 +49,17 @@ def test_gather_prints_candidates_as_they_are_found(capsys: pytest.CaptureFixtur
     assert any("127.0.0.1:" in line for line in lines)
 
 
+@pytest.mark.parametrize("arguments", [("gather", "--loopback"), ("gather", "--json", "--loopback"), ("doctor",)])
+def test_a_reader_that_has_seen_enough_ends_nothing_badly(arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "webrtc_py", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(20) in (0, 1)
+
+
 def test_gather_tells_servers_times_and_related_addresses(capsys: pytest.CaptureFixture[str]) -> None:
     assert virtually(home(), "gather", "stun:stun.example", "turn:turn.example?transport=tcp", *CREDENTIALS) == 0
     out = capsys.readouterr().out

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import ssl
 import sys
 from collections import Counter
@@ -120,10 +121,7 @@ async def _doctor(options: argparse.Namespace, network: Network) -> int:
     username, password = _credentials(options)
     urls = [replace(parse_url(url), username=username, password=password) for url in options.urls]
     report = await examine(network, urls, timeout=options.timeout)
-    if options.json:
-        print(json.dumps(as_json(report), indent=2))
-    else:
-        print("\n".join(as_lines(report)))
+    _say(json.dumps(as_json(report), indent=2) if options.json else "\n".join(as_lines(report)))
     return 0 if report.can_connect else 1
 
 
@@ -219,7 +217,7 @@ class _Printer(GathererListener):
         return (self._loop.time() - self._started) * 1000
 
     def _print(self, elapsed: float, text: str) -> None:
-        print(f"{elapsed:8.1f} ms  {text}", flush=True)
+        _say(f"{elapsed:8.1f} ms  {text}")
 
 
 class _JSONPrinter(_Printer):
@@ -248,7 +246,15 @@ class _JSONPrinter(_Printer):
         self._dump(elapsed, summary=how, candidates=dict(self.kinds), errors=self.errors)
 
     def _dump(self, elapsed: float, **fields: Any) -> None:
-        print(json.dumps({"ms": round(elapsed, 1), **fields}), flush=True)
+        _say(json.dumps({"ms": round(elapsed, 1), **fields}))
+
+
+def _say(text: str) -> None:
+    """Print at once. Whoever reads along may have seen enough, as ``head`` has; that is no error of ours."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _count(number: int, noun: str) -> str:
