@@ -311,6 +311,38 @@ def test_closing_the_mux_takes_its_candidates_from_the_agents(caplog: pytest.Log
     assert sum("the UDP mux was closed" in record.getMessage() for record in caplog.records) >= 2
 
 
+def test_agents_on_one_mux_talk_to_each_other() -> None:
+    async def test(network: VirtualNetwork, mux: UDPMux) -> None:
+        async def say(sender: Conn, receiver: Conn, word: bytes) -> None:
+            sender.send(word)
+            assert await asyncio.wait_for(receiver.recv(), 1) == word
+
+        options = AgentOptions(net=network.hosts["server"], udp_mux=mux)
+        pairs = [(Agent(options), Agent(options)) for _ in range(3)]
+        talks = [await connect(*pair) for pair in pairs]
+        for number, (one, other) in enumerate(talks):
+            await say(one, other, b"there %d" % number)
+            await say(other, one, b"back %d" % number)
+        for agent in pairs[0]:
+            await agent.restart()
+        for agent in pairs[0]:
+            await agent.gather_candidates()
+        for agent, peer in (pairs[0], pairs[0][::-1]):
+            agent.set_remote_credentials(*peer.get_local_user_credentials())
+        await asyncio.sleep(10)
+        assert not any(agent.is_restarting for agent in pairs[0])
+        for one, other in talks:
+            await say(one, other, b"there again")
+            await say(other, one, b"back again")
+        await pairs[0][0].close()
+        talks[0][1].send(b"nobody is there")
+        await asyncio.sleep(1)
+        assert mux.dropped
+        await asyncio.gather(*(agent.close() for pair in pairs for agent in pair))
+
+    on_mux(test)
+
+
 def test_two_muxes_talk_and_the_newest_connection_has_the_address() -> None:
     """Between two ports there is one path: the first connection's checks go on, but the data are the second's."""
 

@@ -187,7 +187,7 @@ class UDPMux(Mux[UDPPort]):
 
     An agent that shares it is known by its user fragment, and by where ICE has proved its peer to be: what strangers
     send is counted in ``dropped`` and costs no more with thousands of agents than with one. Two agents on one mux
-    cannot both be connected to one and the same port of a peer's, as of another mux.
+    cannot both be connected to one and the same port of a peer's, as of another mux; to each other they can.
     """
 
     _KIND = "UDP"

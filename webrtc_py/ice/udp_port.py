@@ -25,13 +25,15 @@ class UDPEndpoint:
     Its owner says what STUN cannot, by :meth:`claim`. ``on_lost`` is told when the port is closed under it, and why.
     """
 
-    __slots__ = ("claims", "on_lost", "port", "receiver", "ufrag")
+    __slots__ = ("claims", "neighbour", "on_lost", "port", "receiver", "ufrag")
 
     def __init__(self, port: UDPPort, ufrag: str) -> None:
         self.port = port
         self.ufrag = ufrag
         self.receiver: Receiver | None = None
         self.claims: set[Address] = set()
+        self.neighbour = ""
+        """The user fragment of the peer, when that is an endpoint of the same port."""
         self.on_lost: Callable[[str], None] = lambda reason: None
 
     @property
@@ -45,6 +47,9 @@ class UDPEndpoint:
     def send(self, train: Train, address: Address) -> None:
         if train.data[0] < 2:
             self.port.expect_answer(train.data, self, address)
+        elif self.neighbour and address == self.port.local_address:
+            self.port.hand_over(self.neighbour, train)
+            return
         self.port.socket.send(train, address)
 
     def claim(self, address: Address, *, has_answered: bool = True) -> None:
@@ -74,7 +79,8 @@ class UDPPort:
 
     Two endpoints may have one remote address between them, when the peer's agents share a port too. Their checks are
     told apart all the same, but what else comes from there goes to the one that was proved last: between two shared
-    ports there is room for one connection.
+    ports there is room for one connection. Two endpoints of one port may be each other's peers, since what they send
+    to the port itself need not leave it.
     """
 
     def __init__(self, socket: DatagramSocket, shared: Shared, *, is_shared: bool = False) -> None:
@@ -142,6 +148,8 @@ class UDPPort:
         Nothing needs to be kept for that where the endpoint is the only one, or the only one that has a peer there:
         of a thousand idle agents each asks for consent every few seconds.
         """
+        if address == self.local_address:
+            endpoint.neighbour = peek_transaction(request)[1] or endpoint.neighbour
         if (len(self._endpoints) == 1 and not self._is_shared) or self._claims.get(address) == [endpoint]:
             return
         now = self._shared.loop.time()
@@ -151,6 +159,19 @@ class UDPPort:
             self._asked_until = now + _ANSWER_TIME
         if request[0] == 0 and not request[1] & 0x10:
             self._asked[bytes(request[8:20])] = endpoint.ufrag
+
+    def hand_over(self, ufrag: str, train: Train) -> None:
+        """From one endpoint to another, whose peers have the port's own address: that tells nobody from nobody."""
+        copy = Train(memoryview(bytes(train.data)), train.segment_size)
+        self._shared.loop.call_soon(self._receive_inside, ufrag, copy)
+
+    def _receive_inside(self, ufrag: str, train: Train) -> None:
+        endpoint = self._endpoints.get(ufrag)
+        if endpoint is None or endpoint.receiver is None:
+            self.dropped += len(train)
+            return
+        with self._shared.step:
+            endpoint.receiver(train, self.local_address, self._shared.loop.time())
 
     def claim(self, endpoint: UDPEndpoint, address: Address, has_answered: bool) -> None:
         claims = self._claims.setdefault(address, [])
