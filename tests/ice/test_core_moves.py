@@ -124,6 +124,33 @@ def test_when_the_base_goes_the_session_is_on_another_at_once(alice_controls: bo
 
 
 @pytest.mark.parametrize("alice_controls", [True, False])
+def test_a_path_that_works_in_one_direction_only_is_left_for_one_that_answers(alice_controls: bool) -> None:
+    """The route to one of the peer's addresses goes with the base, while that address's packets still find us."""
+    wire, alice, bob = two_homes(alice_controls=alice_controls)
+    trickle(bob, alice, host("198.51.100.2", index=1), 1)
+    wire.run(10)
+    gone = wire.now
+    wire.blocked = lambda packet: packet.source[0] == "192.0.2.11" and packet.destination[0] == "192.0.2.2"
+    lose(alice, 0)
+    assert (our_end(alice), far_end(alice)) == ("192.0.2.11", "192.0.2.2")
+    assert wire.run(5, lambda: far_end(alice) == "198.51.100.2" and our_end(bob) == "198.51.100.2")
+    assert wire.now - gone < 3
+    wire.run(60)
+    assert (our_end(alice), far_end(alice)) == ("192.0.2.11", "198.51.100.2")
+    assert (our_end(bob), far_end(bob)) == ("198.51.100.2", "192.0.2.11")
+    assert DISCONNECTED not in alice.states + bob.states
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_losses_alone_are_no_reason_to_leave_a_path(seed: int) -> None:
+    wire, alice, bob = two_homes()
+    wire.loss = 0.2
+    wire.run(60)
+    assert alice.selections <= 2
+    assert connected(alice, bob)
+
+
+@pytest.mark.parametrize("alice_controls", [True, False])
 def test_what_worked_once_is_tried_first_when_nothing_is_kept_alive(alice_controls: bool) -> None:
     wire, alice, bob = two_homes(keep=False, alice_controls=alice_controls)
     wire.run(10)

@@ -81,6 +81,16 @@ def in_doubt_from(pair: CandidatePair, at_least_since: float = -math.inf) -> flo
     return max(pair.asked_since, at_least_since) + patience
 
 
+def goes_one_way_from(pair: CandidatePair, patience: float) -> float:
+    """When checks on it have gone unanswered for so long, though packets may come in, that ours seem to be lost.
+
+    Infinity when none is, and over TCP, which has both directions or none.
+    """
+    if pair.unanswered_since is None or pair.is_stream:
+        return math.inf
+    return pair.unanswered_since + max(patience, _DOUBT_ROUND_TRIPS * (pair.smoothed_round_trip_time or 0.0))
+
+
 def is_silent(pair: CandidatePair, now: float) -> bool:
     """Whether checks on it have gone unanswered for so long that what was sent with them is as good as lost.
 

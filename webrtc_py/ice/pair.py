@@ -69,6 +69,7 @@ class CandidatePair:
         "smoothed_round_trip_time",
         "state",
         "total_round_trip_time",
+        "unanswered_since",
     )
 
     def __init__(
@@ -97,6 +98,8 @@ class CandidatePair:
         self.last_received: float | None = None
         # When the first request was sent that nothing has been heard after.
         self.asked_since: float | None = None
+        # When the first request was sent that no answer has come after, whatever else has.
+        self.unanswered_since: float | None = None
         self.requests_sent = 0
         self.requests_received = 0
         self.responses_sent = 0
@@ -172,11 +175,14 @@ class CandidatePair:
             self.first_request_sent = now
         if self.asked_since is None:
             self.asked_since = now
+        if self.unanswered_since is None:
+            self.unanswered_since = now
 
     def response_received(self, round_trip_time: float | None, now: float) -> None:
         """A check of ours was answered well, which consents to data."""
         self.responses_received += 1
         self.last_response_received = now
+        self.unanswered_since = None
         self.consent_expires = now + CONSENT_TIMEOUT
         if round_trip_time is None:
             return

@@ -12,7 +12,7 @@ from .candidate import Candidate
 from .checklist import best
 from .events import PathResumed, SelectedPairChanged
 from .explain import why_no_path
-from .liveness import Liveness, in_doubt_from, is_silent, liveness
+from .liveness import Liveness, goes_one_way_from, in_doubt_from, is_silent, liveness
 from .pair import CandidatePair
 from .search import Search
 from .session import Session
@@ -29,6 +29,10 @@ _INDICATION_INTERVAL = 15.0
 _SILENCE = 1.0
 # How long after a move the peer may not have followed yet.
 _MOVING = 3.0
+# How long checks on the selected pair may go unanswered while packets come in and another pair answers: a few losses
+# are no reason to leave it, but they are soon enough after a move, to a pair that has yet to prove itself.
+_ONE_WAY = 5.0
+_ONE_WAY_AFTER_MOVE = 1.0
 # Between questions to a selected pair that is to prove at once that it works.
 _URGENT_INTERVAL = 0.1
 
@@ -153,6 +157,24 @@ class Upkeep:
         self._take_over(live, now)
         return True
 
+    def _leave_one_way(self, now: float) -> None:
+        """The peer's packets come in on the selected pair, but its answers do not: ours go nowhere.
+
+        That is how a route looks that has gone with an interface. Another pair, one that has answered since, is better.
+        The controlled agent only looks on where its own move has brought it; else it follows, so that both ends agree.
+        """
+        session, selected = self._session, self._session.selected
+        has_moved = now < self._moved_at + _MOVING
+        if selected is None or session.lite or not (session.controlling or has_moved):
+            return
+        since = selected.unanswered_since
+        if since is None or now < goes_one_way_from(selected, _ONE_WAY_AFTER_MOVE if has_moved else _ONE_WAY):
+            return
+        others = (pair for pair in session.pairs if pair is not selected and pair.has_consent(now))
+        answering = best(pair for pair in others if (pair.last_response_received or -math.inf) > since)
+        if answering is not None:
+            self._take_over(answering, now)
+
     def _is_live(self, pair: CandidatePair, now: float) -> bool:
         return liveness(pair, self._session.timings, now).state is ICETransportState.CONNECTED
 
@@ -267,6 +289,7 @@ class Upkeep:
                 session.stop(ICETransportState.FAILED, self._why_no_path())
             return
         self._decide(now)
+        self._leave_one_way(now)
         health = self._health(session.selected, now)
         if health.state is not ICETransportState.CONNECTED and self._move(now):
             health = self._health(session.selected, now)
