@@ -1,6 +1,6 @@
 """A connection that follows the machine from network to network: continual gathering.
 
-    python examples/continual_gathering.py [seconds]
+    python examples/continual_gathering.py [seconds, 5 by default]
 
 While it runs, plug a cable in or out, join another Wi-Fi, or as root, on Linux:
 
@@ -43,7 +43,7 @@ def follow(agent: Agent, name: str, peer: Agent) -> None:
 
 
 async def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else float("inf")
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
     options = AgentOptions(continual_gathering="continually", include_loopback=not has_network())
     async with Agent(options) as alice, Agent(options) as bob:
         follow(alice, "alice", bob)

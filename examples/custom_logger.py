@@ -47,6 +47,7 @@ async def main() -> None:
         await bob.set_remote_description(alice.local_description)
         await bob.set_local_description()
         await alice.set_remote_description(bob.local_description)
+        await alice.wait_connected(timeout=20)
         await channel.opened()
         print(alice.explain())
 

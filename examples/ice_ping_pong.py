@@ -10,6 +10,7 @@ import asyncio
 import multiprocessing
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from webrtc_py.ice import Agent, AgentOptions, Conn, unmarshal_candidate
@@ -30,25 +31,39 @@ async def connect(pipe: Connection, agent: Agent, is_caller: bool) -> Conn:
     return await (agent.dial(ufrag, pwd) if is_caller else agent.accept(ufrag, pwd))
 
 
+async def ping(conn: Conn, number: int) -> float:
+    """The round trip in seconds. Datagrams may be lost, those above all that come before the peer has a path too."""
+    while True:
+        begin = time.perf_counter()
+        conn.send(b"ping %d" % number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while await conn.recv() != b"pong %d" % number:
+                    pass
+                return time.perf_counter() - begin
+
+
+async def answer(conn: Conn) -> None:
+    """Until the last ping."""
+    message = b""
+    while message != b"ping %d" % (PINGS - 1):
+        message = await conn.recv()
+        conn.send(message.replace(b"ping", b"pong"))
+
+
 async def play(pipe: Connection, is_caller: bool) -> None:
     # Loopback is for peers on one machine, and not used unless it is asked for.
     async with Agent(AgentOptions(include_loopback=True)) as agent, asyncio.timeout(PATIENCE):
         conn = await connect(pipe, agent, is_caller)
-        if is_caller:
-            local, remote = agent.get_selected_candidate_pair()
-            print(f"path {local} <-> {remote}", flush=True)
+        if not is_caller:
+            await answer(conn)
+            return
+        local, remote = agent.get_selected_candidate_pair()
+        print(f"path {local} <-> {remote}")
         for number in range(PINGS):
-            begin = time.perf_counter()
-            if is_caller:
-                conn.send(f"ping {number}".encode())
-            message = (await conn.recv()).decode()
-            if is_caller:
-                print(f"{message}: {(time.perf_counter() - begin) * 1000:.2f} ms", flush=True)
-            else:
-                conn.send(message.replace("ping", "pong").encode())
-        if is_caller:
-            statistics = agent.get_selected_candidate_pair_stats()
-            print(f"round trip by ICE's own checks {statistics.current_round_trip_time * 1000:.2f} ms", flush=True)
+            print(f"pong {number}: {await ping(conn, number) * 1000:.2f} ms")
+        statistics = agent.get_selected_candidate_pair_stats()
+        print(f"round trip by ICE's own checks {statistics.current_round_trip_time * 1000:.2f} ms", flush=True)
 
 
 def process(pipe: Connection, is_caller: bool) -> None:

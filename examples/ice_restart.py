@@ -106,7 +106,7 @@ class Visitor:
         else:
             await self.pc.add_ice_candidate(message["candidate"])
 
-    async def on_data_channel(self, channel: DataChannel) -> None:
+    def on_data_channel(self, channel: DataChannel) -> None:
         def on_message(message: bytes | str) -> None:
             asked = json.loads(message)
             if "restart" in asked:
@@ -115,16 +115,22 @@ class Visitor:
                 channel.send(json.dumps({"text": f"You said: {asked['text']}"}))
 
         def on_path(pair: ICECandidatePair) -> None:
-            print(f"path {pair}, credentials {transport.gatherer.get_local_parameters().username_fragment}", flush=True)
+            print(f"path {pair}, credentials {transport.get_selected_candidate_pair_stats().generation}", flush=True)
 
         transport = self.pc.sctp.transport.ice_transport
+        on_path(transport.get_selected_candidate_pair())
         transport.on_selected_candidate_pair_change(on_path)
         channel.on_message(on_message)
-        for number in count():
-            if channel.ready_state != "open":
-                break
-            channel.send(json.dumps({"number": number}))
-            await asyncio.sleep(0.05)
+        # Not in the handler itself: the connection's other events wait until it returns.
+        self.counting = asyncio.create_task(count_aloud(channel))
+
+
+async def count_aloud(channel: DataChannel) -> None:
+    for number in count():
+        if channel.ready_state != "open":
+            break
+        channel.send(json.dumps({"number": number}))
+        await asyncio.sleep(0.05)
 
 
 class Server:

@@ -68,4 +68,4 @@ async def main() -> None:
             print(f"{len(received)} datagrams arrived, {max(received) + 1 - len(received)} are missing")
 
 
-asyncio.run(main())
+asyncio.run(asyncio.wait_for(main(), timeout=30))

@@ -10,31 +10,60 @@ A container sees 172.17.0.2, and the world reaches it as 203.0.113.7, on ports t
     settings.set_ice_address_rewrite_rules(AddressRewriteRule(["203.0.113.7"], ports={range(50000, 50100): 40000}))
 
 Where ports stay the same, as on most clouds' hosts, ``settings.set_nat_1to1_ips(["203.0.113.7"])`` says it all. This
-program publishes a port of loopback itself, and connects through it.
+program shows what peers are told by such rules. Then it publishes a port of loopback itself, and connects through it.
 """
 
 import asyncio
 import socket
 from contextlib import suppress
 
-from webrtc_py import API, AddressRewriteRule, DataChannel, SettingEngine
+from webrtc_py import API, AddressRewriteRule, DataChannel, SettingEngine, UDPMux
 
-HOST = "127.0.0.1"
-INNER, OUTER = 21000, 31000
+HOST = "127.0.0.1"  # stands for the container's address
+PUBLIC = "203.0.113.7"
 
 
-async def publish() -> None:
+def on_loopback() -> SettingEngine:
+    settings = SettingEngine()
+    settings.set_include_loopback_candidate(True)
+    settings.set_ip_filter(lambda ip: ip == HOST)
+    return settings
+
+
+async def show(name: str, settings: SettingEngine) -> None:
+    """What the peer is told with these settings."""
+    settings.set_ephemeral_udp_port_range(50000, 50099)
+    async with API(settings).new_ice_gatherer() as gatherer:
+        await gatherer.gather()
+        await gatherer.gathering_complete()
+        print(f"{name + ':':17}", ", ".join(map(str, gatherer.get_local_candidates())))
+
+
+async def show_rules() -> None:
+    await show("no rule", on_loopback())
+    rules = {
+        "replace": AddressRewriteRule([PUBLIC]),
+        "replace, ports": AddressRewriteRule([PUBLIC], ports={range(50000, 50100): 40000}),
+        "append": AddressRewriteRule([PUBLIC], mode="append"),
+        "as from a STUN": AddressRewriteRule([PUBLIC], as_candidate_type="srflx"),
+    }
+    for name, rule in rules.items():
+        settings = on_loopback()
+        settings.set_ice_address_rewrite_rules(rule)
+        await show(name, settings)
+    settings = on_loopback()
+    settings.set_nat_1to1_ips([f"{PUBLIC}/{HOST}"])  # outer/local, where there are several
+    await show("NAT 1:1", settings)
+
+
+async def publish(outside: socket.socket, inner_port: int) -> None:
     """What the container's host does: what comes to the outer port goes to the inner one, and answers go back."""
     loop = asyncio.get_running_loop()
     client: tuple[str, int] | None = None
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inside,
-    ):
-        outside.bind((HOST, OUTER))
-        outside.setblocking(False)
-        inside.connect((HOST, INNER))
-        inside.setblocking(False)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inside:
+        inside.connect((HOST, inner_port))
+        for one in (outside, inside):
+            one.setblocking(False)
 
         async def go_in() -> None:
             nonlocal client
@@ -49,18 +78,8 @@ async def publish() -> None:
         await asyncio.gather(go_in(), come_out())
 
 
-def on_loopback() -> SettingEngine:
-    settings = SettingEngine()
-    settings.set_include_loopback_candidate(True)
-    settings.set_ip_filter(lambda ip: ip == HOST)
-    return settings
-
-
-async def main() -> None:
-    settings = on_loopback()
-    settings.set_ephemeral_udp_port_range(INNER, INNER)
-    settings.set_ice_address_rewrite_rules(AddressRewriteRule([HOST], ports={INNER: OUTER}))
-    publishing = asyncio.create_task(publish())
+async def connect(settings: SettingEngine) -> None:
+    """A server with these settings, and a client that reaches it by what it is told."""
     server, client = API(settings).new_peer_connection(), API(on_loopback()).new_peer_connection()
     async with server, client:
 
@@ -76,14 +95,28 @@ async def main() -> None:
         await server.set_remote_description(offer)
         await server.set_local_description()
         await client.set_remote_description(server.local_description)
+        await client.wait_connected(timeout=20)
         await channel.opened()
         channel.send("hello")
         print(await channel.recv())
-        pair = client.sctp.transport.ice_transport.get_selected_candidate_pair()
-        print(f"the server listens on port {INNER}, and is reached on port {pair.remote.port}")
-    publishing.cancel()
-    with suppress(asyncio.CancelledError):
-        await publishing
+        print(f"the server is reached by {client.sctp.transport.ice_transport.get_selected_candidate_pair().remote}")
+
+
+async def main() -> None:
+    await show_rules()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside:
+        outside.bind((HOST, 0))
+        outer_port = outside.getsockname()[1]
+        async with await UDPMux.listen(HOST) as mux:
+            print(f"port {mux.port} is published as {outer_port}")
+            publishing = asyncio.create_task(publish(outside, mux.port))
+            settings = on_loopback()
+            settings.set_ice_udp_mux(mux)
+            settings.set_ice_address_rewrite_rules(AddressRewriteRule([HOST], ports={mux.port: outer_port}))
+            await connect(settings)
+            publishing.cancel()
+            with suppress(asyncio.CancelledError):
+                await publishing
 
 
 asyncio.run(main())
