@@ -95,6 +95,10 @@ RELAYED = pair(
         ),
         ({"state": NEW, "started": None}, ["knows the peer's user fragment and password, and has not been started"]),
         (
+            {"state": NEW, "started": None, "local": (), "candidate_types": (CandidateType.RELAY,)},
+            ["No local candidates were gathered. Only relays are allowed, and no TURN server is configured."],
+        ),
+        (
             {"state": NEW, "started": None, "remote_name": None, "dropped": Dropped(wrong_username=2)},
             ["2 checks came under another user name"],
         ),

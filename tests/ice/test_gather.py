@@ -390,7 +390,7 @@ def test_link_local_addresses_are_opened_and_not_told() -> None:
 
 
 @pytest.mark.parametrize("taken", [0, 2, 3])
-def test_ports_are_taken_from_the_range(taken: int) -> None:
+def test_ports_are_taken_from_the_range(taken: int, caplog: pytest.LogCaptureFixture) -> None:
     async def test(network: VirtualNetwork) -> None:
         host = network.host("alice", "192.0.2.1")
         others = [host.bind("192.0.2.1", 5000 + number) for number in range(taken)]
@@ -399,6 +399,7 @@ def test_ports_are_taken_from_the_range(taken: int) -> None:
             ports = [candidate.port for candidate in gathered.candidates]
             assert len(ports) == (taken < 3)
             assert all(5000 + taken <= port <= 5002 for port in ports)
+            assert ("no port from 5000 to 5002 is free" in caplog.text) == (taken == 3)
         for other in others:
             other.close()
 

@@ -199,6 +199,8 @@ def _address(text: str) -> str:
     numeric = _numeric_address(text)
     if numeric is not None:
         return numeric
+    if _numeric_address(without_zone(text)) is not None:
+        raise UnsupportedCandidateError(f"candidate address {text!r} has a zone, which means nothing on another host")
     if not _is_name(text):
         raise SDPSyntaxError(f"candidate address {text!r} is neither an IP address nor a name")
     if not is_local_name(text):

@@ -132,6 +132,8 @@ def _what_is_missing(s: Situation) -> Iterator[str]:
         yield "It does not know the peer's user fragment and password, so it can check nothing."
     else:
         yield "It knows the peer's user fragment and password, and has not been started."
+    if not s.local and s.gathering_state is ICEGathererState.COMPLETE:
+        yield f"No local candidates were gathered. {_no_local_candidates(s)}"
     came = sum(pair.requests_received for pair in s.pairs)
     if came or s.dropped.unauthenticated:
         yield from _strangers(s.dropped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import random
 
@@ -17,6 +18,9 @@ from .tcp_port import TCPPort
 from .udp_port import UDPPort
 
 logger = logging.getLogger(__name__)
+
+# What an attempt at another port may get round: it is taken, or not for us.
+_PORT_REFUSED = (errno.EADDRINUSE, errno.EACCES)
 
 
 class HostGathering:
@@ -129,5 +133,7 @@ class HostGathering:
             try:
                 return await self._network.open_udp(host, low + (start + offset) % count)
             except OSError as error:
-                refused = error
-        raise refused
+                if error.errno not in _PORT_REFUSED:
+                    raise
+        logger.warning("ICE %s: no candidate on %s: no port from %d to %d is free", self._plan.ufrag, host, low, high)
+        raise OSError(errno.EADDRINUSE, f"no port from {low} to {high} is free")
