@@ -614,3 +614,22 @@ def test_a_remote_candidate_is_a_candidate(wrong: Any) -> None:
                 agent.add_remote_candidate(wrong)
 
     run(test())
+
+
+def test_two_lite_agents_connect_when_they_know_each_other() -> None:
+    """RFC 8445 section 6.2: neither checks, so the pairs are taken as they are."""
+
+    async def test(network: VirtualNetwork) -> None:
+        lite = {"lite": True, "candidate_types": ["host"]}
+        async with Pair(network, lite, lite) as pair:
+            await pair.one.gather_candidates()
+            await pair.other.gather_candidates()
+            await asyncio.sleep(1)
+            here, there = await asyncio.gather(
+                pair.one.dial(*pair.other.get_local_user_credentials(), remote_lite=True),
+                pair.other.accept(*pair.one.get_local_user_credentials(), remote_lite=True),
+            )
+            here.send(b"unchecked")
+            assert await there.recv() == b"unchecked"
+
+    in_network(test)

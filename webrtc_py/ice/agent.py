@@ -249,7 +249,8 @@ class Agent:
     def start(self, controlling: bool, ufrag: str, pwd: str, *, remote_lite: bool = False) -> None:
         """Begin to check the peer's candidates. The offering side controls (RFC 8445 section 6.1.1).
 
-        Once for each generation; a restarted one keeps the role (RFC 8445 section 9).
+        Once for each generation; a restarted one keeps the role (RFC 8445 section 9). ``remote_lite`` is whether the
+        peer has said that it is a lite agent; two lite ones find no path without.
         """
         self._check_open()
         if self._generations.are_several:
@@ -312,17 +313,17 @@ class Agent:
             self._set_gathering_state(self._newest.gathering_state)
             self._update_state("the restart was cancelled")
 
-    async def dial(self, ufrag: str, pwd: str) -> Conn:
+    async def dial(self, ufrag: str, pwd: str, *, remote_lite: bool = False) -> Conn:
         """Connect as the controlling agent. ConnectionFailedError when there is no path."""
-        return await self._connect(True, ufrag, pwd)
+        return await self._connect(True, ufrag, pwd, remote_lite)
 
-    async def accept(self, ufrag: str, pwd: str) -> Conn:
+    async def accept(self, ufrag: str, pwd: str, *, remote_lite: bool = False) -> Conn:
         """Connect as the controlled agent. ConnectionFailedError when there is no path."""
-        return await self._connect(False, ufrag, pwd)
+        return await self._connect(False, ufrag, pwd, remote_lite)
 
-    async def _connect(self, controlling: bool, ufrag: str, pwd: str) -> Conn:
+    async def _connect(self, controlling: bool, ufrag: str, pwd: str, remote_lite: bool) -> Conn:
         # A call that is refused must leave alone what an earlier one has made.
-        self.start(controlling, ufrag, pwd)
+        self.start(controlling, ufrag, pwd, remote_lite=remote_lite)
         conn = Conn(self, self._shared)
         await self._wait_for(lambda: self._newest.core.selected is not None, or_failure=True)
         return conn
