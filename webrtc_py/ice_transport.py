@@ -122,13 +122,15 @@ class ICETransport(AgentListener):
         self._agent.cancel_restart()
         self._is_started = True
 
-    def renominate(self, local: ICECandidate, remote: ICECandidate) -> None:
+    def renominate(self, local: ICECandidate | Candidate, remote: ICECandidate | Candidate) -> None:
         """Change to the path between these candidates without a restart; it is taken when the peer has confirmed it.
 
         For the controlling side, with `SettingEngine.set_ice_renomination`. InvalidAccessError when there is no such
         pair, InvalidStateError when its checks are not answered, and when we or the peer may not do it.
         """
-        self._agent.renominate(local.to_candidate(), remote.to_candidate())
+        self._agent.renominate(
+            *(one.to_candidate() if isinstance(one, ICECandidate) else one for one in (local, remote))
+        )
 
     def set_remote_renomination(self, understood: bool) -> None:
         """Whether the peer understands renomination, as its descriptions tell; unless told otherwise, it does."""

@@ -367,14 +367,18 @@ def test_a_client_hello_that_comes_before_the_answer_is_not_lost() -> None:
             pair.other.start(False, *pair.one.get_local_user_credentials())
             await asyncio.sleep(0.5)
             pair.other.send(Train.of(b"\x16 a ClientHello"))
-            pair.other.send(Train.of(b"\x80 no DTLS"))
+            await asyncio.sleep(0.5)
+            for number in range(20):
+                pair.other.send(Train.of(b"\x80 %d" % number))
+            pair.other.send(Train.of(b"\x80" * 2049))
             await asyncio.sleep(0.5)
             assert got == []
             network.inject(b"\x16 forged", source=("203.0.113.66", 666), destination=_address(pair.one))
             await asyncio.sleep(0.5)
             pair.one.start(True, *pair.other.get_local_user_credentials())
             await asyncio.sleep(0.5)
-            assert got == [b"\x16 a ClientHello"]
+            # DTLS is kept before all else, and of what else there is the last.
+            assert got == [b"\x16 a ClientHello", *(b"\x80 %d" % number for number in range(6, 20))]
 
     in_network(test, delay=0.01)
 

@@ -21,6 +21,7 @@ DataReceiver = Callable[[Train, float], None]
 
 # What comes before somebody takes it: a flight or two of DTLS.
 _MAX_EARLY_DATAGRAMS = 16
+_MAX_EARLY_SIZE = 2048
 _SEEKING = (ICETransportState.NEW, ICETransportState.CHECKING)
 
 
@@ -166,11 +167,19 @@ class DataPath:
     def _keep_unproved(self, base_id: int, train: Train, source: Address) -> None:
         """A ClientHello may overtake the check that proves the peer, or the description that lets us believe the check.
 
-        Only the last few datagrams are kept, and only DTLS: its sender would not repeat it before a second has passed.
+        Only the last few datagrams are kept. DTLS is the last to go: its sender would not repeat it before a second has
+        passed.
         """
         self._inbox.dropped += len(train)
-        if self._core.state in _SEEKING:
-            for datagram in train:
-                if PROTOCOL_OF_FIRST_BYTE[datagram[0]] is Protocol.DTLS:
-                    self._unproved.append((base_id, source, bytes(datagram)))
-            del self._unproved[:-_MAX_EARLY_DATAGRAMS]
+        if self._core.state not in _SEEKING:
+            return
+        for datagram in train:
+            if len(datagram) <= _MAX_EARLY_SIZE:
+                self._unproved.append((base_id, source, bytes(datagram)))
+            if len(self._unproved) > _MAX_EARLY_DATAGRAMS:
+                others = (i for i, (_, _, early) in enumerate(self._unproved) if not _is_dtls(early))
+                del self._unproved[next(others, 0)]
+
+
+def _is_dtls(datagram: bytes) -> bool:
+    return PROTOCOL_OF_FIRST_BYTE[datagram[0]] is Protocol.DTLS
