@@ -11,7 +11,7 @@ import pytest
 from tests.support.virtual_host import VirtualHost
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import DROP, VirtualNetwork
-from webrtc_py.errors import InvalidAccessError, InvalidStateError, URLSyntaxError
+from webrtc_py.errors import ArgumentTypeError, InvalidAccessError, InvalidStateError, URLSyntaxError
 from webrtc_py.ice import stun
 from webrtc_py.ice.agent import Agent
 from webrtc_py.ice.agent_options import AgentOptions
@@ -533,6 +533,21 @@ def test_gathering_is_done_once() -> None:
         ({"port_range": (0, 9)}, InvalidAccessError),
         ({"local_ufrag": "abcd"}, InvalidAccessError),
         ({"stun_gather_timeout": 0}, InvalidAccessError),
+        ({"stun_gather_timeout": float("nan")}, InvalidAccessError),
+        ({"network_monitor_interval": float("inf")}, InvalidAccessError),
+        ({"network_types": []}, InvalidAccessError),
+        ({"candidate_types": ()}, InvalidAccessError),
+        ({"candidate_types": "host"}, ArgumentTypeError),
+        ({"urls": "stun:a.example"}, ArgumentTypeError),
+        ({"urls": [5]}, ArgumentTypeError),
+        ({"max_pairs": 1.5}, ArgumentTypeError),
+        ({"lite": "no"}, ArgumentTypeError),
+        ({"timings": 5}, ArgumentTypeError),
+        ({"renomination": True}, ArgumentTypeError),
+        ({"udp_mux": 3478}, ArgumentTypeError),
+        ({"ip_filter": "192.0.2.1"}, ArgumentTypeError),
+        ({"tls_context": "cert.pem"}, ArgumentTypeError),
+        ({"address_rewrite_rules": ["203.0.113.1"]}, ArgumentTypeError),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception]) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import NoneType
+from typing import TypeVar
 
-from ..errors import InvalidAccessError
+from ..errors import ArgumentTypeError, InvalidAccessError
 from ..runtime.network import Network
 from ..states import CandidateType, ContinualGatheringPolicy, MulticastDNSMode, NetworkType
 from .candidate import TCP_PRIORITY_OFFSET
@@ -20,6 +23,30 @@ from .options import AgentTimings, RenominationOptions
 from .proxy import parse_proxy
 from .rewrite import AddressRewriteRule
 from .url import TURN_PROTOCOLS, ServerURL, parse_url
+
+T = TypeVar("T")
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "timings": (AgentTimings,),
+    "lite": (bool,),
+    "renomination": (RenominationOptions, NoneType),
+    "max_pairs": (int,),
+    "use_candidate_check_priority": (bool,),
+    "stun_gather_timeout": (int, float),
+    "local_ufrag": (str,),
+    "local_pwd": (str,),
+    "port_range": (tuple, list, NoneType),
+    "include_loopback": (bool,),
+    "multicast_dns_host_name": (str,),
+    "network_monitor_interval": (int, float),
+    "udp_mux": (UDPMux, NoneType),
+    "tcp_mux": (TCPMux, NoneType),
+    "active_tcp": (bool,),
+    "tcp_priority_offset": (int,),
+    "tls_context": (ssl.SSLContext, NoneType),
+    "proxy": (str,),
+    "logger": (logging.Logger, NoneType),
+}
 
 
 @dataclass(slots=True)
@@ -107,15 +134,45 @@ class AgentOptions:
     """Where the agent tells its story, in place of ``webrtc_py.ice``: changes of state at INFO, the rest at DEBUG."""
 
     def __post_init__(self) -> None:
-        self.urls = [parse_url(url) if isinstance(url, str) else url for url in self.urls]
-        self.network_types = [NetworkType(one) for one in self.network_types]
-        self.candidate_types = [CandidateType(one) for one in self.candidate_types]
+        for name, kind in _KINDS.items():
+            if not isinstance(value := getattr(self, name), kind):
+                # Not the value itself, which may be a secret.
+                raise ArgumentTypeError(f"{name} is of type {type(value).__name__}; it must be {_described(kind)}")
+        for name in ("interface_filter", "ip_filter", "remote_ip_filter", "on_binding_request"):
+            if (value := getattr(self, name)) is not None and not callable(value):
+                raise ArgumentTypeError(f"{name} is {value!r}; it must be a function or None")
+        self.urls = [parse_url(url) if isinstance(url, str) else url for url in _list("urls", self.urls)]
+        self.network_types = [NetworkType(one) for one in _list("network_types", self.network_types)]
+        self.candidate_types = [CandidateType(one) for one in _list("candidate_types", self.candidate_types)]
         self.multicast_dns_mode = MulticastDNSMode(self.multicast_dns_mode)
+        self.continual_gathering = ContinualGatheringPolicy(self.continual_gathering)
+        self._check_types()
+        self._check_names()
+        self._check_servers()
+        self._check_rules()
+        self._check_numbers()
+
+    def _check_types(self) -> None:
+        for name in ("network_types", "candidate_types"):
+            if not getattr(self, name):
+                raise InvalidAccessError(f"{name} is empty, so that there would be no candidate")
+        if CandidateType.PRFLX in self.candidate_types:
+            raise InvalidAccessError("peer-reflexive candidates are found by checks, and cannot be gathered")
+        if self.lite and set(self.candidate_types) != {CandidateType.HOST}:
+            raise InvalidAccessError("a lite agent has host candidates only: candidate_types must be ('host',)")
+
+    def _check_names(self) -> None:
         if self.multicast_dns_host_name and not is_usable_name(self.multicast_dns_host_name):
             raise InvalidAccessError(
                 f"multicast_dns_host_name is {self.multicast_dns_host_name!r}; it must be one label and .local"
             )
-        for url in self.server_urls:
+        if bool(self.local_ufrag) != bool(self.local_pwd):
+            raise InvalidAccessError("local_ufrag and local_pwd are given together, or neither is")
+
+    def _check_servers(self) -> None:
+        for url in self.urls:
+            if not isinstance(url, ServerURL):
+                raise ArgumentTypeError(f"urls has {url!r}; it must have ServerURL objects and strings")
             if url.is_turn and CandidateType.RELAY in self.candidate_types:
                 if not (url.username and url.password):
                     raise InvalidAccessError(f"{url} needs a username and a password")
@@ -125,33 +182,26 @@ class AgentOptions:
                 raise InvalidAccessError(f"turn_transport_protocols has {protocol!r}; known are {TURN_PROTOCOLS}")
         if self.proxy:
             parse_proxy(self.proxy)
-        self.continual_gathering = ContinualGatheringPolicy(self.continual_gathering)
-        if not self.network_monitor_interval > 0:
-            raise InvalidAccessError(
-                f"network_monitor_interval is {self.network_monitor_interval!r}; it must be more than 0"
-            )
-        self._check_rules()
-        if CandidateType.PRFLX in self.candidate_types:
-            raise InvalidAccessError("peer-reflexive candidates are found by checks, and cannot be gathered")
-        if self.lite and set(self.candidate_types) != {CandidateType.HOST}:
-            raise InvalidAccessError("a lite agent has host candidates only: candidate_types must be ('host',)")
+
+    def _check_numbers(self) -> None:
+        for name in ("network_monitor_interval", "stun_gather_timeout"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise InvalidAccessError(f"{name} is {value!r}; it must be more than 0, and finite")
         if self.max_pairs < 1:
             raise InvalidAccessError(f"max_pairs is {self.max_pairs!r}; it must be at least 1")
-        if bool(self.local_ufrag) != bool(self.local_pwd):
-            raise InvalidAccessError("local_ufrag and local_pwd are given together, or neither is")
-        if self.stun_gather_timeout <= 0:
-            raise InvalidAccessError(f"stun_gather_timeout is {self.stun_gather_timeout!r}; it must be more than 0")
         if not 0 <= self.tcp_priority_offset <= 126:
             raise InvalidAccessError(f"tcp_priority_offset is {self.tcp_priority_offset!r}; it must be 0 to 126")
-        if self.udp_mux is not None and self.port_range is not None:
-            raise InvalidAccessError("udp_mux has a port, so that port_range has no meaning beside it")
         if self.port_range is not None:
+            if self.udp_mux is not None:
+                raise InvalidAccessError("udp_mux has a port, so that port_range has no meaning beside it")
             low, high = self.port_range
             if not 0 < low <= high < 65536:
                 raise InvalidAccessError(f"port_range is {self.port_range!r}; it must be (low, high) of 1 to 65535")
 
     def _check_rules(self) -> None:
         for rule in self.address_rewrite_rules:
+            if not isinstance(rule, AddressRewriteRule):
+                raise ArgumentTypeError(f"address_rewrite_rules has {rule!r}; it must have AddressRewriteRule objects")
             if rule.as_candidate_type not in self.candidate_types:
                 raise InvalidAccessError(
                     f"{rule} is for {rule.as_candidate_type} candidates, and candidate_types has none of those"
@@ -172,3 +222,14 @@ class AgentOptions:
             return self.timings.for_lite()
         is_relay_only = set(self.candidate_types) == {CandidateType.RELAY}
         return self.timings.for_relay_only() if is_relay_only else self.timings
+
+
+def _list(name: str, values: Sequence[T]) -> list[T]:
+    """A string is a sequence too, but never what was meant."""
+    if isinstance(values, str):
+        raise ArgumentTypeError(f"{name} is a list, not the string {values!r}")
+    return list(values)
+
+
+def _described(kinds: tuple[type, ...]) -> str:
+    return " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
