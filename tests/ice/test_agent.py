@@ -167,7 +167,7 @@ def test_a_relay_that_is_lost_fails_its_pairs() -> None:
 def test_link_local_addresses_serve_when_the_peer_tells_its_own() -> None:
     async def test(network: VirtualNetwork) -> None:
         network.host("alice", "fe80::1", "192.0.2.1")
-        network.host("bob", "fe80::2")
+        network.host("bob", "fe80::2", "2001:db8::2")
         async with Pair(network) as pair:
             told: list[Candidate | None] = []
             pair.one.on_candidate(told.append)
@@ -177,9 +177,9 @@ def test_link_local_addresses_serve_when_the_peer_tells_its_own() -> None:
             await asyncio.gather(pair.one.gathering_complete(), pair.other.gathering_complete())
             await asyncio.sleep(0)
             assert [candidate and candidate.address for candidate in told] == ["192.0.2.1", None]
-            assert pair.other.get_local_candidates() == []
-            [base] = pair.other._newest._bases.values()
-            port = base.socket.local_address[1]
+            assert [candidate.address for candidate in pair.other.get_local_candidates()] == ["2001:db8::2"]
+            sockets = [base.socket.local_address for base in pair.other._newest._bases.values()]
+            [port] = [port for host, port in sockets if host.startswith("fe80")]
             pair.one.add_remote_candidate(unmarshal_candidate(f"candidate:1 1 udp 2130706431 fe80::2 {port} typ host"))
             here, there = await asyncio.gather(
                 pair.one.dial(*pair.other.get_local_user_credentials()),
@@ -350,6 +350,22 @@ def test_a_few_datagrams_wait_for_their_receiver() -> None:
             assert pair.other.dropped == 24
 
     in_network(test)
+
+
+@pytest.mark.row("ICE-09")
+def test_hosts_that_have_nothing_but_link_local_addresses_meet() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.host("alice", "fe80::1")
+        network.host("bob", "fe80::2")
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            here.send(b"on one link")
+            assert await there.recv() == b"on one link"
+            [candidate] = pair.one.get_local_candidates()
+            assert candidate.address == "fe80::1"
+            assert "%" not in candidate.marshal()
+
+    in_network(test, delay=0.01)
 
 
 @pytest.mark.row("ICE-31")

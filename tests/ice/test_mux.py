@@ -416,6 +416,7 @@ def test_a_peer_cannot_take_the_address_of_another_agents_peer() -> None:
         victim, villain = Call(network, mux, 1), Call(network, mux, 2)
         dialled, accepted = await victim.connect()
         target = dialled.local_address
+        assert target is not None
         agent, hostile = villain.server, villain.peer
         await agent.gather_candidates()
         await agent.gathering_complete()

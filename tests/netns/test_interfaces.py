@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import Iterator
 
 import aioice.mdns
@@ -201,5 +202,29 @@ def test_an_agent_follows_the_interfaces(namespace: Namespace) -> None:
         await within(3, changed)
         assert [one.address for one in agent.get_local_candidates()] == ["198.51.100.1"]
         await agent.close()
+
+    run_inside(namespace, main)
+
+
+@pytest.mark.row("ICE-09")
+def test_nothing_but_link_local_addresses(namespace: Namespace) -> None:
+    namespace.run("ip addr add fe80::a/64 dev eth0 nodad; ip addr add fe80::b/64 dev far nodad")
+
+    async def main() -> None:
+        async with (
+            Agent(AgentOptions(interface_filter=lambda name: name == "eth0")) as one,
+            Agent(AgentOptions(interface_filter=lambda name: name == "far")) as other,
+        ):
+            one.on_candidate(other.add_remote_candidate)
+            other.on_candidate(one.add_remote_candidate)
+            await one.gather_candidates()
+            await other.gather_candidates()
+            here, there = await asyncio.gather(
+                one.dial(*other.get_local_user_credentials()), other.accept(*one.get_local_user_credentials())
+            )
+            here.send(b"on one link")
+            assert await there.recv() == b"on one link"
+            assert here.local_address is not None
+            assert ipaddress.ip_address(here.local_address[0]).is_link_local
 
     run_inside(namespace, main)

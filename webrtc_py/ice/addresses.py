@@ -72,8 +72,8 @@ def local_addresses(
 ) -> list[LocalAddress]:
     """The addresses to use, best first: IPv6 and IPv4 in turn (RFC 8421 section 4), unlikely interfaces last.
 
-    IPv6 link-local addresses can be reached but are not announced, since their zone means nothing to the peer. What
-    a filter raises is logged, and means no.
+    IPv6 link-local addresses come last and are not announced, since they mean something on one link only. What a
+    filter raises is logged, and means no.
     """
     is_wanted, is_allowed = Filter(interface_filter, "interface"), Filter(ip_filter, "IP")
     likely: dict[str, str] = {}

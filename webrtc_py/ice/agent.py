@@ -141,7 +141,7 @@ class Agent:
         return self._newest.core.local_ufrag, self._newest.core.local_pwd
 
     def get_local_candidates(self) -> list[Candidate]:
-        """What the peer is told of: link-local addresses are used too, but mean nothing elsewhere."""
+        """What the peer is told of: link-local addresses are used too, but told only where there are no others."""
         return [candidate for candidate in self._newest.core.local_candidates if "%" not in candidate.address]
 
     def get_remote_candidates(self) -> list[Candidate]:

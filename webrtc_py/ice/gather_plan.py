@@ -18,6 +18,7 @@ from .candidate import (
     candidate_priority,
     local_preference,
     tcp_local_preference,
+    without_zone,
 )
 from .mux import TCPMux, UDPMux
 from .proxy import Proxy
@@ -205,6 +206,8 @@ class CandidateMaker:
     ) -> None:
         """Hand it on unless it is redundant (RFC 8445 section 5.1.3)."""
         host, port = address
+        if base.is_announced:
+            host = without_zone(host)  # which is the socket's own, and means nothing to the peer
         hidden: str | None = None
         if kind is CandidateType.HOST and self._plan.hides_hosts:
             if host not in self.names:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Collection, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ..runtime.driver import Driver
@@ -108,6 +109,7 @@ class Generation:
         self._last_base_id = 0
         self._queries = BindingQueries(shared)
         self._watch: Watch | None = None
+        self._told_link_local: set[str] = set()
         self.has_gathered = False
         """Whether all that was there at the beginning has been gathered."""
         self._binding_timer: asyncio.TimerHandle | None = None
@@ -240,8 +242,16 @@ class Generation:
             interface_filter=options.interface_filter,
             ip_filter=options.ip_filter,
         )
-        # A link-local address has no name to hide behind.
-        return [address for address in found if address.is_announced] if self._hides_hosts else found
+        if self._hides_hosts:
+            # A link-local address has no name to hide behind.
+            return [address for address in found if address.is_announced]
+        if not any(address.is_announced for address in found):
+            # Two hosts on one link that have nothing else (RFC 3927, RFC 4862) can still meet.
+            self._told_link_local.update(address.host for address in found)
+        return [
+            replace(address, is_announced=True) if address.host in self._told_link_local else address
+            for address in found
+        ]
 
     def _set_gathering_state(self, state: ICEGathererState) -> None:
         self.gathering_state = state
