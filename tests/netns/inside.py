@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.real_loop import run_real
+from webrtc_py.runtime.interfaces import forget_recent_interfaces
 
 from .namespaces import Namespace
 
@@ -29,6 +30,7 @@ def run_inside(namespace: Namespace, main: Callable[[], Coroutine[Any, Any, None
                     raise OSError(ctypes.get_errno(), "setns failed")
             finally:
                 os.close(descriptor)
+            forget_recent_interfaces()  # which were another namespace's
             run_real(main(), timeout=timeout)
         except BaseException as error:  # noqa: BLE001  raised where somebody waits for it
             errors.append(error)
