@@ -12,7 +12,7 @@ from ..runtime.network import Address, DatagramSocket, Network, Stream
 from ..runtime.shared import Shared
 from ..states import CandidateType, NetworkType, TCPType
 from .addresses import LocalAddress
-from .gather_plan import Base, CandidateMaker, GatherPlan, Host
+from .gather_plan import Base, CandidateMaker, Found, GatherPlan, Host
 from .tcp import DISCARD_PORT, Dial, TCPEndpoint
 from .tcp_port import TCPPort
 from .udp_port import UDPPort
@@ -75,7 +75,7 @@ class HostGathering:
         base = self._host.add_base(endpoint, address)
         self.bases.append(base)
         if CandidateType.HOST in self._plan.candidate_types:
-            self._maker.add(CandidateType.HOST, port.local_address, base)
+            self._maker.add(Found(CandidateType.HOST, port.local_address, base))
         if CandidateType.SRFLX in self._plan.candidate_types:
             self._maker.add_mapped(base)
 
@@ -104,7 +104,7 @@ class HostGathering:
 
     def _add_tcp(self, tcp_type: TCPType, endpoint: TCPEndpoint, address: LocalAddress) -> None:
         base = self._host.add_base(endpoint, address)
-        self._maker.add(CandidateType.HOST, endpoint.local_address, base, tcp_type=tcp_type)
+        self._maker.add(Found(CandidateType.HOST, endpoint.local_address, base, tcp_type=tcp_type))
 
     def _dial_from(self, host: str, port: int = 0) -> Dial:
         async def dial(remote: Address) -> Stream:

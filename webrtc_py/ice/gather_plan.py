@@ -1,11 +1,11 @@
-"""What both halves of gathering share: the plan, and the making of candidates."""
+"""What all of gathering shares: the plan, and the making of candidates (RFC 8445 section 5.1)."""
 
 from __future__ import annotations
 
 import itertools
 import ssl
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..runtime.network import Address, DatagramSocket
@@ -24,6 +24,7 @@ from .mux import TCPMux, UDPMux
 from .proxy import Proxy
 from .relay import Relay
 from .rewrite import AddressRewriteRule, find_rule, told_addresses
+from .tcp import DISCARD_PORT
 from .udp_port import UDPPort
 from .url import TURN_PROTOCOLS, ServerURL
 
@@ -132,6 +133,23 @@ class GatherPlan:
         return CandidateType.HOST in self.candidate_types and not self.hides_hosts
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An address at which a base may be reached, and how it was found: what a candidate is made of."""
+
+    kind: CandidateType
+    address: Address
+    base: Base
+    url: ServerURL | None = None
+    server: Address | None = None
+    """The address of the URL's server that told it or relays from it."""
+    index: int = 0
+    """Its place among those of its kind and base, the best first: a server's among the URLs, mostly."""
+    related: Address | None = None
+    """A relay's: ours as the server sees it. Others' is their base."""
+    tcp_type: TCPType | None = None
+
+
 class CandidateMaker:
     """Makes candidates of what was found, with their foundations and priorities, and hands them on."""
 
@@ -165,7 +183,7 @@ class CandidateMaker:
         rule = self._reflexive_rule(base)
         if rule is not None:
             for index, address in enumerate(rule.outer_addresses(base.socket.local_address), len(self._plan.urls)):
-                self._make(CandidateType.SRFLX, address, base, index=index)
+                self._make(Found(CandidateType.SRFLX, address, base, index=index))
 
     def _reflexive_rule(self, base: Base) -> AddressRewriteRule | None:
         if base.address is None or not base.address.is_announced:
@@ -173,39 +191,21 @@ class CandidateMaker:
         host = base.address.host
         return find_rule(self._plan.rules, CandidateType.SRFLX, host, base.address.interface, _network(host, None))
 
-    def add(
-        self,
-        kind: CandidateType,
-        address: Address,
-        base: Base,
-        url: ServerURL | None = None,
-        server: Address | None = None,
-        index: int = 0,
-        related: Address | None = None,
-        tcp_type: TCPType | None = None,
-    ) -> None:
+    def add(self, found: Found) -> None:
         """Make a candidate of what was found, or what rules make of it."""
-        if kind is CandidateType.SRFLX or (base.address is not None and not base.address.is_announced):
-            self._make(kind, address, base, url, server, index, related, tcp_type)
+        kind, address, local = found.kind, found.address, found.base.address
+        if kind is CandidateType.SRFLX or (local is not None and not local.is_announced):
+            self._make(found)
             return
-        interface = base.address.interface if base.address is not None else ""
-        told = told_addresses(self._plan.rules, kind, address, interface, _network(address[0], tcp_type))
+        interface = local.interface if local is not None else ""
+        told = told_addresses(self._plan.rules, kind, address, interface, _network(address[0], found.tcp_type))
         for offset, outer in enumerate(told):
-            self._make(kind, outer, base, url, server, index + offset, related, tcp_type)
+            self._make(replace(found, address=outer, index=found.index + offset))
 
-    def _make(
-        self,
-        kind: CandidateType,
-        address: Address,
-        base: Base,
-        url: ServerURL | None = None,
-        server: Address | None = None,
-        index: int = 0,
-        related: Address | None = None,
-        tcp_type: TCPType | None = None,
-    ) -> None:
+    def _make(self, found: Found) -> None:
         """Hand it on unless it is redundant (RFC 8445 section 5.1.3)."""
-        host, port = address
+        kind, base = found.kind, found.base
+        host, port = found.address
         if base.is_announced:
             host = without_zone(host)  # which is the socket's own, and means nothing to the peer
         hidden: str | None = None
@@ -215,46 +215,50 @@ class CandidateMaker:
             host, hidden = self.names[host], host
         if any((known.address, known.port) == (host, port) for known in base.candidates):
             return
-        protocol = None
-        offset = 0
-        if kind is CandidateType.RELAY:
-            assert url is not None
-            assert server is not None
-            protocol = url.protocol
-            preference = local_preference(_place_of_relay(host, server[0]), index, protocol)
-            base_host = host
-        else:
-            assert base.address is not None
-            related = None if kind is CandidateType.HOST else base.socket.local_address
-            place = self.place_of(base.address.host)
-            if tcp_type is None:
-                preference = local_preference(place, index)
-            else:
-                preference = tcp_local_preference(kind, tcp_type, place, index)
-                offset = self._plan.tcp_priority_offset
-            base_host = base.address.host
-        if related is not None and not self._may_show_related(kind):
-            # RFC 8828, and RFC 8839 section 9.1.
-            related = ("::" if ":" in host else "0.0.0.0", 9)
+        transport = "tcp" if found.tcp_type else "udp"
+        relay_protocol = found.url.protocol if kind is CandidateType.RELAY and found.url is not None else ""
+        base_host = host if base.address is None else base.address.host
+        server_host = found.server[0] if found.server else ""
+        related = self._related(found, host)
         candidate = Candidate(
-            foundation=self._foundations.of(
-                kind, base_host, server[0] if server else "", protocol or ("tcp" if tcp_type else "udp")
-            ),
+            foundation=self._foundations.of(kind, base_host, server_host, relay_protocol or transport),
             component=1,
-            transport="tcp" if tcp_type else "udp",
-            priority=candidate_priority(kind, preference, type_preference_offset=offset),
+            transport=transport,
+            priority=self._priority(found, host),
             address=host,
             port=port,
             type=kind,
             related_address=related[0] if related else None,
             related_port=related[1] if related else None,
-            tcp_type=tcp_type,
+            tcp_type=found.tcp_type,
             extensions=(("ufrag", self._plan.ufrag),),
-            url=str(url) if url else "",
-            relay_protocol=protocol or "",
+            url=str(found.url) if found.url else "",
+            relay_protocol=relay_protocol,
         )
         base.candidates.append(candidate)
         self._host.add_candidate(candidate, base, hidden)
+
+    def _priority(self, found: Found, host: str) -> int:
+        """RFC 8445 section 5.1.2.1, and of TCP candidates RFC 6544 section 4.2."""
+        kind, index = found.kind, found.index
+        if kind is CandidateType.RELAY:
+            assert found.url is not None
+            assert found.server is not None
+            place = _place_of_relay(host, found.server[0])
+            return candidate_priority(kind, local_preference(place, index, found.url.protocol))
+        assert found.base.address is not None
+        place = self.place_of(found.base.address.host)
+        if found.tcp_type is None:
+            return candidate_priority(kind, local_preference(place, index))
+        preference = tcp_local_preference(kind, found.tcp_type, place, index)
+        return candidate_priority(kind, preference, type_preference_offset=self._plan.tcp_priority_offset)
+
+    def _related(self, found: Found, host: str) -> Address | None:
+        """The related address (RFC 8839 section 5.1), or nowhere in its place: RFC 8828, RFC 8839 section 9.1."""
+        if found.kind is CandidateType.HOST:
+            return None
+        related = found.related if found.kind is CandidateType.RELAY else found.base.socket.local_address
+        return related if related is not None and self._may_show_related(found.kind) else _nowhere(host)
 
     def _may_show_related(self, kind: CandidateType) -> bool:
         """A related address shows only what a candidate of its own would show as well."""
@@ -262,6 +266,11 @@ class CandidateMaker:
             return self._plan.tells_hosts
         # Without a NAT it is the host's own.
         return CandidateType.SRFLX in self._plan.candidate_types and not self._plan.hides_hosts
+
+
+def _nowhere(host: str) -> Address:
+    """What stands where no address is told, of the family of ``host`` (RFC 8839 section 9.1)."""
+    return "::" if ":" in host else "0.0.0.0", DISCARD_PORT
 
 
 def _network(host: str, tcp_type: TCPType | None) -> NetworkType:

@@ -20,7 +20,7 @@ from ..states import CandidateType, NetworkType
 from .addresses import LocalAddress
 from .binding import ServerError
 from .dialer import Dialer
-from .gather_plan import CandidateMaker, GatherPlan, Host
+from .gather_plan import CandidateMaker, Found, GatherPlan, Host
 from .relay import Allocation, AllocationError
 from .server_codes import UNREACHABLE
 from .turn import TRY_ALTERNATE, is_unicast
@@ -36,8 +36,6 @@ _MAX_PORTS = 3
 # How long the server's preferred address has before the other is tried too.
 _HEAD_START = 1.0
 _MIN_TIMEOUT = 0.5
-# Beside no address (RFC 8839 section 9.1).
-_DISCARD_PORT = 9
 # RFC 8656 section 7.4: who was refused does not ask again at once.
 _HOLD_OFF = 60.0
 
@@ -125,11 +123,11 @@ class RelayGathering:
         self._allocations[url].append(granted.allocation)
         for relay in granted.allocation.relays:
             address, mapped = relay.local_address, granted.mapped
-            if mapped is None or _family(mapped) != _family(address):
-                mapped = ("::" if ":" in address[0] else "0.0.0.0", _DISCARD_PORT)
+            if mapped is not None and _family(mapped) != _family(address):
+                mapped = None
             self._given.setdefault(url, set()).add(_family(address))
             base = self._host.add_base(relay, None)
-            self._maker.add(CandidateType.RELAY, address, base, url, granted.server, index, related=mapped)
+            self._maker.add(Found(CandidateType.RELAY, address, base, url, granted.server, index, related=mapped))
 
     async def _first_of(self, url: ServerURL, servers: Sequence[Address], families: tuple[int, ...]) -> _Granted:
         """An allocation at one of the addresses. A server that refuses at one is not asked at another."""

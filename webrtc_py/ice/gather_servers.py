@@ -9,7 +9,7 @@ from ..states import CandidateType
 from ..train import Train
 from .binding import BindingQueries, ServerError
 from .gather_hosts import HostGathering
-from .gather_plan import Base, CandidateMaker, GatheringError, GatherPlan, Host
+from .gather_plan import Base, CandidateMaker, Found, GatheringError, GatherPlan, Host
 from .gather_relays import RelayGathering, can_reach
 from .lookup import find_server
 from .relay import Relay
@@ -99,7 +99,7 @@ class ServerGathering:
         assert not isinstance(socket, Relay)
         self.bindings.append((socket, server))
         if (":" in mapped[0]) == (":" in server[0]):
-            self._maker.add(CandidateType.SRFLX, mapped, base, url, server, index)
+            self._maker.add(Found(CandidateType.SRFLX, mapped, base, url, server, index))
 
     async def _mapped_address(self, base: Base, server: Address) -> Address:
         """How the server sees the base; of a port that agents share, one of them asks for all."""
