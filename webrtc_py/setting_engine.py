@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from .errors import ArgumentTypeError
 from .ice.candidate import TCP_PRIORITY_OFFSET
+from .ice.checks import ICE_CHARS, PWD_LENGTHS, UFRAG_LENGTHS
 from .ice.core import DEFAULT_MAX_PAIRS
 from .ice.events import BindingRequestHandler
 from .ice.mdns import is_usable_name
@@ -26,11 +27,6 @@ F = TypeVar("F")
 
 InterfaceFilter = Callable[[str], bool]
 IPFilter = Callable[[str], bool]
-
-# RFC 8839 section 5.4: ice-char, and the lengths that may be sent (a ufrag of more than 32 is only to be understood).
-_ICE_CHARS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-_UFRAG_LENGTHS = range(4, 33)
-_PASSWORD_LENGTHS = range(22, 257)
 
 # Enough for the largest DTLS record with its datagram's overhead; a smaller receive unit could take no handshake.
 _SMALLEST_RECEIVE_MTU = 1200
@@ -116,10 +112,10 @@ class SettingEngine:
         and what an ICE restart has in any case: it must change them.
         """
         for name, value, lengths in (
-            ("username_fragment", username_fragment, _UFRAG_LENGTHS),
-            ("password", password, _PASSWORD_LENGTHS),
+            ("username_fragment", username_fragment, UFRAG_LENGTHS),
+            ("password", password, PWD_LENGTHS),
         ):
-            if not isinstance(value, str) or len(value) not in lengths or not _ICE_CHARS.issuperset(value):
+            if not isinstance(value, str) or len(value) not in lengths or not ICE_CHARS.match(value):
                 shown = repr(value) if name == "username_fragment" else "what was given"
                 raise ValueError(f"{name} is {lengths[0]} to {lengths[-1]} of A-Z a-z 0-9 + /, not {shown}")
         self.ice_credentials = (username_fragment, password)

@@ -17,28 +17,31 @@ from .transaction import Chance, Purpose, Transaction
 # trips of three seconds, and one that floods us makes us keep no more.
 MAX_CANCELLED = 16
 
-_ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*\Z")
+# RFC 8839 section 5.4: ice-char, and how long what we send may be. A longer user fragment is only to be understood.
+ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*\Z")
+UFRAG_LENGTHS = range(4, 33)
+PWD_LENGTHS = range(22, 257)
+_PEERS_UFRAG_LENGTHS = range(4, 257)
 # Browsers take four more from older peers, and so do we.
 _PEERS_ICE_CHARS = re.compile(r"[A-Za-z0-9+/\-=#_]*\Z")
 
 
 def check_local_credentials(ufrag: str, pwd: str) -> None:
     """What may be sent (RFC 8839 section 5.4). InvalidAccessError, without the values: a log is no place for them."""
-    _check_credentials("local", ufrag, pwd, 32, _ICE_CHARS)
+    _check_credentials("local", ufrag, pwd, UFRAG_LENGTHS, ICE_CHARS)
 
 
 def check_remote_credentials(ufrag: str, pwd: str) -> None:
     """What is to be understood."""
-    _check_credentials("remote", ufrag, pwd, 256, _PEERS_ICE_CHARS)
+    _check_credentials("remote", ufrag, pwd, _PEERS_UFRAG_LENGTHS, _PEERS_ICE_CHARS)
 
 
-def _check_credentials(whose: str, ufrag: str, pwd: str, longest_ufrag: int, characters: re.Pattern[str]) -> None:
-    if not 4 <= len(ufrag) <= longest_ufrag or not characters.match(ufrag):
-        raise InvalidAccessError(
-            f"the {whose} user fragment, {len(ufrag)} characters, must be 4 to {longest_ufrag} of A-Z a-z 0-9 + /"
-        )
-    if not 22 <= len(pwd) <= 256 or not characters.match(pwd):
-        raise InvalidAccessError(f"the {whose} password, {len(pwd)} characters, must be 22 to 256 of A-Z a-z 0-9 + /")
+def _check_credentials(whose: str, ufrag: str, pwd: str, ufrag_lengths: range, characters: re.Pattern[str]) -> None:
+    for name, value, lengths in (("user fragment", ufrag, ufrag_lengths), ("password", pwd, PWD_LENGTHS)):
+        if len(value) not in lengths or not characters.match(value):
+            raise InvalidAccessError(
+                f"the {whose} {name}, {len(value)} characters, must be {lengths[0]} to {lengths[-1]} of A-Z a-z 0-9 + /"
+            )
 
 
 class Checks:
