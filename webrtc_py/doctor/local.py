@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ..ice.addresses import LocalAddress, local_addresses
 from ..ice.candidate import without_zone
+from ..ice.mdns_message import serialize_query
 from ..runtime.network import Address, Network
 from ..runtime.shared import Shared
 from ..train import Train
@@ -106,7 +107,7 @@ async def _multicast(network: Network, shared: Shared) -> Finding:
         sender.close()
         return Finding("multicast", False, f"mDNS cannot be used beside another program: {error.strerror or error}")
     heard = shared.loop.create_future()
-    query = _query(secrets.token_hex(16))
+    query = serialize_query(f"{secrets.token_hex(16)}.local")  # that nobody has an answer to
 
     def on_train(train: Train, source: Address, now: float) -> None:
         if any(datagram == query for datagram in train) and not heard.done():
@@ -122,9 +123,3 @@ async def _multicast(network: Network, shared: Shared) -> Finding:
     return Finding(
         "multicast", heard.done(), works if heard.done() else "mDNS is sent, and not heard even on this machine"
     )
-
-
-def _query(name: str) -> bytes:
-    """A question that nobody has an answer to: the address of ``name.local`` (RFC 1035 section 4.1)."""
-    labels = b"".join(bytes([len(label)]) + label for label in (name.encode(), b"local"))
-    return bytes((0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)) + labels + bytes((0, 0, 1, 0, 1))
