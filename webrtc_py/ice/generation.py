@@ -465,7 +465,7 @@ class Generation:
     # The end
 
     def stop(self) -> None:
-        """Stop at once; :meth:`close` gives back what takes longer."""
+        """Stop at once; :meth:`clean_up` gives back what takes longer."""
         now = self._shared.loop.time()
         self.core.close()
         self._driver.flush(now)
