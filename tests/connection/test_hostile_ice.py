@@ -149,7 +149,7 @@ def test_five_hundred_restarts_by_a_peer_that_is_not_there() -> None:
                 await pc.set_remote_description(SessionDescription("offer", evil))
                 await pc.set_local_description()
                 await asyncio.sleep(0.05)
-                sockets = max(sockets, len(network.hosts["bob"]._sockets))
+                sockets = max(sockets, len(network.hosts["bob"].sockets))
                 tasks = max(tasks, len(asyncio.all_tasks()))
                 allocations = max(allocations, server.allocations)
             grown = memory() - before

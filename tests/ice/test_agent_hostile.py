@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.ice.test_agent import TURN, Pair
+from tests.ice.agent_pair import TURN, Pair
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import Packet, VirtualNetwork
 from webrtc_py.ice import mdns_message, stun
@@ -274,7 +274,7 @@ def test_a_peer_trickles_ten_thousand_candidates() -> None:
                 assert len(agent.get_remote_candidates()) <= 100
                 assert len(agent._ahead) <= 100
                 assert len(asyncio.all_tasks()) <= 32 + 32 + 20
-                assert len(network.hosts["alice"]._streams) <= 32
+                assert len(network.hosts["alice"].streams) <= 32
             await asyncio.sleep(120)
             multicast = sum(sent.to[group] for group in ("224.0.0.251", "ff02::fb"))
             relayed = sent.to["192.0.2.50"]
@@ -438,7 +438,7 @@ def test_a_thousand_restarts_that_come_to_nothing() -> None:
                     Candidate("1", 1, "udp", 1, EVIL, 1, CandidateType.HOST, extensions=(("ufrag", f"next{number}"),))
                 )
                 await asyncio.sleep(0.1)
-                most_sockets = max(most_sockets, len(network.hosts["alice"]._sockets))
+                most_sockets = max(most_sockets, len(network.hosts["alice"].sockets))
                 most_tasks = max(most_tasks, len(asyncio.all_tasks()))
                 most_allocations = max(most_allocations, server.allocations)
             assert len(list(agent._generations)) <= 3
@@ -473,7 +473,7 @@ def test_interfaces_that_flap_leave_nothing_behind() -> None:
                 await asyncio.sleep(0.3)
             await asyncio.sleep(10)
             assert len(gone) >= 50
-            assert len(alice._sockets) <= 3
+            assert len(alice.sockets) <= 3
             assert len(list(pair.one._in_use.bases())) <= 2
             assert len(pair.one.get_local_candidates()) <= 3
             assert len(pair.one.get_candidate_pairs_stats()) <= 100

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.ice.agent_pair import Pair, in_network
 from tests.ice.core_pair import host
 from tests.ice.hand import THERE, Hand
-from tests.ice.test_agent import Pair, in_network
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py.ice import BindingRequest, RenominationOptions
 from webrtc_py.states import CandidateType

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.ice.test_agent import TURN, Pair, in_network
+from tests.ice.agent_pair import TURN, Pair, in_network
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py.errors import InvalidAccessError, InvalidStateError
 from webrtc_py.ice.agent import Agent

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.ice.test_agent import Pair, in_network
+from tests.ice.agent_pair import Pair, in_network
 from tests.ice.test_agent_restart import count_through, restart, until
 from tests.support.virtual_network import DROP, Packet, VirtualNetwork
 from webrtc_py.ice import stun

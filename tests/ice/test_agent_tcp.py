@@ -53,7 +53,7 @@ class Scene:
 
     @property
     def streams(self) -> list[Any]:
-        return list(self.network.hosts["peer"]._streams)
+        return list(self.network.hosts["peer"].streams)
 
 
 def scene(

@@ -90,7 +90,7 @@ def test_an_interface_that_vanishes_takes_its_candidates_along() -> None:
             await asyncio.sleep(0.25)
             assert {candidate.address for candidate in end.removed} == {"10.0.0.2", "198.51.100.1"}
             assert end.agent.get_local_candidates() == [one for one in before if one not in end.removed]
-            assert {socket.local_address[0] for socket in alice._sockets.values()} == {"192.0.2.1", "2001:db8::1"}
+            assert {socket.local_address[0] for socket in alice.sockets.values()} == {"192.0.2.1", "2001:db8::1"}
             alice.set_interface_up("wlan0", False)
             await asyncio.sleep(2)
             assert end.agent.get_local_candidates() == []
@@ -145,7 +145,7 @@ def test_an_interface_that_flaps_costs_a_round_a_second() -> None:
             assert len(end.found) <= 2 * 31
             await asyncio.sleep(3)
             assert end.addresses() == [("host", "10.0.0.2"), ("srflx", "198.51.100.1")]
-            assert len(alice._sockets) == 1
+            assert len(alice.sockets) == 1
 
     in_network(test, delay=0.02)
 

@@ -282,7 +282,7 @@ def test_policy_relay_opens_no_host_socket_and_tells_no_other_address() -> None:
             text = candidate.marshal()
             assert "10.0.0.2" not in text
             assert "198.51.100.1" not in text
-            assert len(host._sockets) == 1
+            assert len(host.sockets) == 1
             assert seen == {("192.0.2.4", 3478)}
 
     in_network(test)
@@ -384,7 +384,7 @@ def test_link_local_addresses_are_opened_and_not_told() -> None:
         async with Gathered(host) as gathered:
             await gathered.complete()
             assert [candidate.address for candidate in gathered.candidates] == ["192.0.2.1"]
-            assert {address for address, _ in host._sockets} == {"192.0.2.1", "fe80::1"}
+            assert {address for address, _ in host.sockets} == {"192.0.2.1", "fe80::1"}
 
     in_network(test)
 

@@ -367,7 +367,7 @@ def test_a_filtered_interface_is_not_used_to_reach_servers(protocol: str) -> Non
         options = {"interface_filter": lambda name: name == "eth1"}
         async with Gathered(alice, url_of(protocol), **options) as gathered:
             assert gathered.candidates
-            assert {host for host, _ in server._clients} == {"192.0.2.7"}
+            assert {host for host, _ in server.clients} == {"192.0.2.7"}
 
     in_network(test)
 
@@ -566,7 +566,7 @@ def test_a_change_of_interfaces_replaces_the_relays_that_it_cost_and_no_others(p
             assert len(gathered.candidates) == 2
             [left] = gathered.agent.get_local_candidates()
             assert left.port == gathered.candidates[1].port
-            assert {host for host, _ in list(server._clients)[-1:]} == {"198.51.100.2"}
+            assert {host for host, _ in list(server.clients)[-1:]} == {"198.51.100.2"}
 
     in_network(test)
 
@@ -578,7 +578,7 @@ def test_a_server_that_has_no_room_is_not_asked_again_for_a_minute() -> None:
 
         def full(served: FakeTurnServer) -> None:
             served.answers[stun.Method.ALLOCATE] = lambda request: (
-                served.error(request, 486, signed=True) if served._is_signed(request) else served.challenge(request)
+                served.error(request, 486, signed=True) if served.is_signed(request) else served.challenge(request)
             )
 
         server.prepare = full

@@ -241,7 +241,7 @@ def test_an_appended_host_candidate_needs_no_second_socket() -> None:
             assert [c.address for c in told.candidates] == ["10.0.0.2", "203.0.113.7", "203.0.113.8"]
             assert len({c.port for c in told.candidates}) == 1
             assert len({c.priority for c in told.candidates}) == 3
-            assert len(alice._sockets) == 1
+            assert len(alice.sockets) == 1
 
     in_network(test)
 

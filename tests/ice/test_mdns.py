@@ -87,9 +87,9 @@ def test_agents_of_one_loop_and_network_share_sockets_and_the_last_closes_them()
         assert await second.resolve(NAME, 5.0) == "192.0.2.1"
         assert network.counters["sent"] == 0
         await first.release()
-        assert len(alice._multicast) == 2
+        assert len(alice.multicast) == 2
         await second.release()
-        assert alice._multicast == []
+        assert alice.multicast == []
 
     on_a_link(test)
 

@@ -88,7 +88,7 @@ def test_a_hundred_agents_on_one_port_over_both_families() -> None:
         conns = await asyncio.gather(*(call.connect() for call in calls))
         await asyncio.gather(*(call.talk(*conn) for call, conn in zip(calls, conns, strict=True)))
         assert {conn[1].local_address for conn in conns} == {(SERVER, PORT), (SERVER6, PORT)}
-        bound = set(network.hosts["server"]._sockets)
+        bound = set(network.hosts["server"].sockets)
         assert bound == {(host, PORT) for host in (SERVER, SERVER6, "127.0.0.1", "::1")}
         assert mux.dropped == 0
         await asyncio.sleep(30)

@@ -147,7 +147,7 @@ def test_who_stops_waiting_leaves_no_socket() -> None:
                 await connect(alice)
         with pytest.raises(ConnectionError, match="no answer"):
             await connect(alice)
-        assert alice._sockets == {}
+        assert alice.sockets == {}
 
     with_server(test)
 

@@ -263,7 +263,7 @@ def test_a_connection_that_does_not_keep_up_drops_and_does_not_queue() -> None:
         train = Train(memoryview(DATA * 50), len(DATA))
         for _ in range(1000):
             near.endpoint.send(train, THERE)
-        [stream] = network.hosts["here"]._streams
+        [stream] = network.hosts["here"].streams
         assert stream.write_buffer_size < (256 << 10) + 60_000
         assert near.endpoint.dropped == 1000 * 50 - stream.write_buffer_size // (len(DATA) + 2)
         network.restore(network.hosts["here"], network.hosts["there"])

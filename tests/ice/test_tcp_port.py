@@ -368,7 +368,7 @@ def test_a_port_of_its_own_closes_with_its_endpoint() -> None:
         user.endpoint.close()
         await asyncio.sleep(1)
         assert client.is_lost
-        assert (host._listeners, user.lost) == ({}, [])
+        assert (host.listeners, user.lost) == ({}, [])
         client.stream.close()
 
     run(main())

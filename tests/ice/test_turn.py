@@ -63,7 +63,7 @@ def test_an_address_of_the_wrong_family_is_no_allocation() -> None:
 
     def ignore(request: stun.Message) -> bytes:
         request.attributes.pop("REQUESTED-ADDRESS-FAMILY", None)
-        return server._answer(request)
+        return server.respond(request)
 
     server.answers[stun.Method.ALLOCATE] = ignore
     exchange = Exchange(make_client(families=(6,)), server).allocate()
@@ -102,7 +102,7 @@ def test_a_server_that_has_one_family_only_says_so_or_says_nothing() -> None:
 
     def know_nothing(request: stun.Message) -> bytes:
         request.attributes.pop("ADDITIONAL-ADDRESS-FAMILY")
-        return server._answer(request)
+        return server.respond(request)
 
     server.answers[stun.Method.ALLOCATE] = know_nothing
     [event] = Exchange(make_client(families=(4, 6)), server).allocate().events
@@ -116,9 +116,9 @@ def test_a_server_that_refuses_both_families_together_is_asked_for_one(code: int
     server = FakeTurnServer()
 
     def refuse(request: stun.Message) -> bytes:
-        if server._is_signed(request) and "ADDITIONAL-ADDRESS-FAMILY" in request.attributes:
+        if server.is_signed(request) and "ADDITIONAL-ADDRESS-FAMILY" in request.attributes:
             return server.error(request, code, signed=True)
-        return server._answer(request)
+        return server.respond(request)
 
     server.answers[stun.Method.ALLOCATE] = refuse
     exchange = Exchange(make_client(families=(4, 6)), server).allocate()

@@ -33,7 +33,7 @@ from webrtc_py.ice.turn_peers import PermissionRefused
 def test_an_address_that_no_peer_could_send_to_is_given_back(relayed: tuple[str, int]) -> None:
     server = FakeTurnServer(relayed=relayed)
     server.answers[stun.Method.ALLOCATE] = lambda request: (
-        _grant(server, request, relayed) if server._is_signed(request) else server.challenge(request)
+        _grant(server, request, relayed) if server.is_signed(request) else server.challenge(request)
     )
     exchange = Exchange(server=server).allocate()
     [event] = exchange.events
@@ -132,7 +132,7 @@ def test_a_response_with_the_older_integrity_is_not_taken_where_the_newer_was_ag
     server = FakeTurnServer(algorithms=b"\0\2\0\0")
 
     def answer(request: stun.Message) -> bytes:
-        if not server._is_signed(request):
+        if not server.is_signed(request):
             return server.challenge(request)
         attributes = {"XOR-RELAYED-ADDRESS": PEER, "XOR-MAPPED-ADDRESS": PEER, "LIFETIME": 600}
         message = stun.Message(stun.Method.ALLOCATE, stun.Class.RESPONSE, request.transaction_id, attributes)

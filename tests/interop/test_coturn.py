@@ -114,7 +114,7 @@ class Side:
         assert pair is not None
         [number] = {
             base.relay._allocation._client.channel_number((pair.remote.address, pair.remote.port))
-            for base in self.gatherer.agent._newest._bases.values()
+            for base in self.gatherer.agent._newest.bases()
             if base.relay is not None
         }
         return number

@@ -130,8 +130,10 @@ def test_a_stale_nonce_is_replaced() -> None:
                 host += 1
                 gathered.relay.permit(f"127.0.0.{host}", asyncio.get_running_loop().time())
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(0.1)
-            assert gathered.relay._allocation._client._peers._permissions[f"127.0.0.{host}"].is_installed
+            permission = gathered.relay._allocation._client._peers._permissions[f"127.0.0.{host}"]
+            async with asyncio.timeout(5):
+                while not permission.is_installed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
 
     with coturn("--stale-nonce=1") as one:
         run_real(main(one))

@@ -5,29 +5,13 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .namespaces import Namespace
 from .remote import Remote
 
-
-class Line:
-    """A namespace with connections in it."""
-
-    def __init__(self, remote: Remote) -> None:
-        self.remote = remote
-        self.ends: dict[str, CallEnd] = {}
-        remote.on_event = lambda event: self.ends[event["name"]].take(event)
-
-    @classmethod
-    @asynccontextmanager
-    async def in_namespace(cls, namespace: Namespace, directory: Path) -> AsyncIterator[Line]:
-        async with Remote.start("tests.netns.connections", namespace, directory) as remote:
-            yield cls(remote)
+PROGRAM = "tests.netns.connections"
 
 
 @dataclass(frozen=True)
@@ -61,7 +45,7 @@ _PAIRS = ("types", "addresses", "ports")
 class CallEnd:
     """One connection of a call."""
 
-    def __init__(self, line: Line, name: str) -> None:
+    def __init__(self, line: Remote, name: str) -> None:
         self.line = line
         self.name = name
         self.peer: CallEnd
@@ -69,7 +53,7 @@ class CallEnd:
         self._changed = asyncio.Event()
         self._holding = True
         self._held: list[dict[str, Any]] = []
-        line.ends[name] = self
+        line.takers[name] = self.take
 
     @property
     def state(self) -> str:
@@ -81,7 +65,7 @@ class CallEnd:
         return [state for _, state in self.states]
 
     async def do(self, method: str, **arguments: Any) -> Any:
-        return await self.line.remote.call(method, name=self.name, **arguments)
+        return await self.line.call(method, name=self.name, **arguments)
 
     def hold(self) -> None:
         """Keep candidates until the description that they belong to has been passed on."""
@@ -100,7 +84,7 @@ class CallEnd:
         elif self._holding:
             self._held.append(event)
         else:
-            self.peer.line.remote.post("candidate", name=self.name, candidate=event["candidate"])
+            self.peer.line.post("candidate", name=self.name, candidate=event["candidate"])
 
     async def until(self, *states: str, timeout: float) -> float:
         """Wait for one of these states of ICE; since when it is so. AssertionError when it does not come in time."""
@@ -110,7 +94,7 @@ class CallEnd:
             try:
                 await asyncio.wait_for(self._changed.wait(), end - time.monotonic())
             except TimeoutError:
-                where = self.line.remote.label
+                where = self.line.label
                 raise AssertionError(
                     f"{where} is {self.state}, not {' or '.join(states)}, after {timeout:g} s; it was {self.history}"
                 ) from None
@@ -120,7 +104,7 @@ class CallEnd:
 class Call:
     """``left`` makes the first offer."""
 
-    def __init__(self, name: str, left: Line, right: Line) -> None:
+    def __init__(self, name: str, left: Remote, right: Remote) -> None:
         self.left, self.right = CallEnd(left, name), CallEnd(right, name)
         self.left.peer, self.right.peer = self.right, self.left
         self._ufrags: set[str] = set()
@@ -183,4 +167,4 @@ class Call:
 
     def logs(self) -> str:
         """What both ends logged of this call."""
-        return "\n".join(end.line.remote.log_text(*self._ufrags, lines=100) for end in self.ends)
+        return "\n".join(end.line.log_text(*self._ufrags, lines=100) for end in self.ends)

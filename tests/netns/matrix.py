@@ -8,9 +8,10 @@ import random
 from pathlib import Path
 
 from .lab import Lab
-from .meeting import Met, Place, meet
+from .meeting import PROGRAM, Met, meet
 from .namespaces import Namespace
 from .nat import Firewall, NATKind
+from .remote import Remote
 from .theory import Cell, End, Policy, Servers
 from .turn import TurnServer, turn_server
 
@@ -61,7 +62,7 @@ async def try_cells(cells: list[Cell], directory: Path) -> dict[Cell, Met]:
         async with contextlib.AsyncExitStack() as running:
             ends = sorted({(0, cell.left) for cell in cells} | {(1, cell.right) for cell in cells})
             starting = [
-                running.enter_async_context(Place.in_namespace(end_network(lab, *end), directory)) for end in ends
+                running.enter_async_context(Remote.start(PROGRAM, end_network(lab, *end), directory)) for end in ends
             ]
             places = dict(zip(ends, await asyncio.gather(*starting), strict=True))
             room = asyncio.Semaphore(CONCURRENT)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from .namespaces import Namespace
 from .remote import Remote
 from .turn import TurnServer
 
+PROGRAM = "tests.netns.agents"
 # An agent that has found no path after so long gives up; the acceptance wait of relays is long over then.
 PATIENCE = 4.0
 GATHER_TIMEOUT = 2.0
@@ -49,31 +46,16 @@ class Met:
         return self.left.types
 
 
-class Place:
-    """A namespace with agents in it."""
-
-    def __init__(self, remote: Remote) -> None:
-        self.remote = remote
-        self.ends: dict[str, _End] = {}
-        remote.on_event = lambda event: self.ends[event["name"]].take(event)
-
-    @classmethod
-    @asynccontextmanager
-    async def in_namespace(cls, namespace: Namespace, directory: Path) -> AsyncIterator[Place]:
-        async with Remote.start("tests.netns.agents", namespace, directory) as remote:
-            yield cls(remote)
-
-
 class _End:
     """One agent: its candidates are passed on once the peer knows its credentials."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Remote) -> None:
         self.place = place
         self.ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._peer: Place | None = None
+        self._peer: Remote | None = None
         self._held: list[dict[str, Any]] = []
 
-    def forward_to(self, peer: Place) -> None:
+    def forward_to(self, peer: Remote) -> None:
         self._peer = peer
         for event in self._held:
             self.take(event)
@@ -86,13 +68,13 @@ class _End:
         elif self._peer is None:
             self._held.append(event)
         else:
-            self._peer.remote.post("candidate", name=event["name"], candidate=event["candidate"])
+            self._peer.post("candidate", name=event["name"], candidate=event["candidate"])
 
 
 async def meet(
     name: str,
-    left: Place,
-    right: Place,
+    left: Remote,
+    right: Remote,
     urls: list[str] | tuple[str, ...] = (),
     candidate_types: tuple[str, ...] = ("host", "srflx", "relay"),
     server: TurnServer | None = None,
@@ -101,9 +83,9 @@ async def meet(
     """A new agent at each place; the left one controls. Returns when both have connected or failed, and are closed."""
     ends = _End(left), _End(right)
     for end in ends:
-        end.place.ends[name] = end
+        end.place.takers[name] = end.take
     opening = [
-        end.place.remote.call(
+        end.place.call(
             "open",
             name=name,
             urls=list(urls),
@@ -117,10 +99,10 @@ async def meet(
     ]
     credentials = await asyncio.gather(*opening)
     for end, peer, (ufrag, pwd) in zip(ends, ends[::-1], credentials[::-1], strict=True):
-        end.place.remote.post("start", name=name, controlling=end is ends[0], ufrag=ufrag, pwd=pwd)
+        end.place.post("start", name=name, controlling=end is ends[0], ufrag=ufrag, pwd=pwd)
         end.forward_to(peer.place)
     await asyncio.wait([end.ended for end in ends], timeout=_TIMEOUT)
     outcomes = [end.ended.result() if end.ended.done() else NO_END for end in ends]
-    await asyncio.gather(*(end.place.remote.call("end", name=name) for end in ends))
+    await asyncio.gather(*(end.place.call("end", name=name) for end in ends))
     ufrags = [ufrag for ufrag, _ in credentials]
-    return Met(*outcomes, logs="\n".join(end.place.remote.log_text(*ufrags) for end in ends))
+    return Met(*outcomes, logs="\n".join(end.place.log_text(*ufrags) for end in ends))

@@ -15,9 +15,10 @@ from typing import Any
 
 from tests.interop.coturn import make_certificate
 
-from .calling import Call, Line, Report
+from .calling import PROGRAM, Call, Report
 from .lab import Lab, Router
 from .nat import NAT, Firewall, NATKind
+from .remote import Remote
 from .turn import TurnServer, turn_server
 
 HUB = "198.51.100.1"
@@ -58,19 +59,19 @@ class Outages:
     """The networks. One end of each call is at the hub, which has a public address."""
 
     lab: Lab
-    hub: Line
+    hub: Remote
     servers: list[TurnServer]
     directory: Path
     running: AsyncExitStack
     calls: dict[str, Call] = field(default_factory=dict)
     _number: int = 10
 
-    async def home(self, label: str, nat: NAT | NATKind = NATKind.PORT_RESTRICTED) -> tuple[Router, Line]:
+    async def home(self, label: str, nat: NAT | NATKind = NATKind.PORT_RESTRICTED) -> tuple[Router, Remote]:
         self._number += 1
         router = self.lab.router(f"{label}-router", f"203.0.113.{self._number}", nat)
-        return router, await self.running.enter_async_context(Line.in_namespace(router.host(label), self.directory))
+        return router, await self.running.enter_async_context(Remote.start(PROGRAM, router.host(label), self.directory))
 
-    async def call(self, name: str, left: Line, right: Line, **options: Any) -> Call:
+    async def call(self, name: str, left: Remote, right: Remote, **options: Any) -> Call:
         """Connected, and calm so far. ``name`` is the scenario's."""
         call = self.calls[name] = Call(name, left, right)
         await call.connect(ca_file=self.servers[0].certificate, **options)
@@ -78,11 +79,17 @@ class Outages:
         return call
 
 
-async def link_down_for_3_s(outages: Outages) -> Outage:
-    router, home = await outages.home("down-3")
-    call = await outages.call("link_down_for_3_s", home, outages.hub)
+async def _cable_pulled(outages: Outages, name: str) -> tuple[Router, Call, float]:
+    """A home's router, the call from there that it carried until just now, and when its cable was pulled."""
+    router, home = await outages.home(name.replace("_", "-"))
+    call = await outages.call(name, home, outages.hub)
     down = time.monotonic()
     router.cable.pull()
+    return router, call, down
+
+
+async def link_down_for_3_s(outages: Outages) -> Outage:
+    router, call, down = await _cable_pulled(outages, "link_down_for_3_s")
     await asyncio.sleep(3.0)
     router.cable.plug_in()
     up = time.monotonic()
@@ -97,10 +104,7 @@ async def link_down_for_3_s(outages: Outages) -> Outage:
 
 
 async def link_down_for_20_s(outages: Outages) -> Outage:
-    router, home = await outages.home("down-20")
-    call = await outages.call("link_down_for_20_s", home, outages.hub)
-    down = time.monotonic()
-    router.cable.pull()
+    router, call, down = await _cable_pulled(outages, "link_down_for_20_s")
     for end in call.ends:
         noticed = await end.until("disconnected", timeout=DISCONNECTED_AFTER + ALLOWANCE) - down
         assert noticed > DISCONNECTED_AFTER - 0.5
@@ -118,10 +122,7 @@ async def link_down_for_20_s(outages: Outages) -> Outage:
 
 async def link_down_for_good(outages: Outages) -> Outage:
     """Failed, it is in one piece all the same: a restart makes it go on where it was."""
-    router, home = await outages.home("down-for-good")
-    call = await outages.call("link_down_for_good", home, outages.hub)
-    down = time.monotonic()
-    router.cable.pull()
+    router, call, down = await _cable_pulled(outages, "link_down_for_good")
     for end in call.ends:
         failed = await end.until("failed", timeout=FAILED_AFTER + ALLOWANCE) - down
         # The last answer to a check, which gave consent for 30 s, came up to a check's interval before.
@@ -142,7 +143,7 @@ async def link_down_for_good(outages: Outages) -> Outage:
 async def address_change(outages: Outages) -> Outage:
     """Another network, as when a telephone leaves the house: no restart, no signalling but of candidates."""
     site = outages.lab.public("moving", "198.51.100.2")
-    moving = await outages.running.enter_async_context(Line.in_namespace(site.namespace, outages.directory))
+    moving = await outages.running.enter_async_context(Remote.start(PROGRAM, site.namespace, outages.directory))
     call = await outages.call("address_change", moving, outages.hub, continual=True)
     began = time.monotonic()
     site.cable.renumber("198.51.100.4")
@@ -300,7 +301,7 @@ async def let_all_happen(directory: Path, *names: str) -> dict[str, Outage | Bas
             place = lab.public(files.name, address).namespace
             servers.append(stack.enter_context(turn_server(place, address, files, certificate)))
         async with AsyncExitStack() as running:
-            hub = await running.enter_async_context(Line.in_namespace(lab.public("hub", HUB).namespace, directory))
+            hub = await running.enter_async_context(Remote.start(PROGRAM, lab.public("hub", HUB).namespace, directory))
             outages = Outages(lab, hub, servers, directory, running)
             chosen = [scenario for scenario in SCENARIOS if not names or scenario.__name__ in names]
             results = await asyncio.gather(*(scenario(outages) for scenario in chosen), return_exceptions=True)

@@ -33,7 +33,8 @@ class Remote:
     def __init__(self, label: str, process: asyncio.subprocess.Process, log: Path) -> None:
         self.label = label
         self.log = log
-        self.on_event: Callable[[dict[str, Any]], None] = lambda event: None
+        self.takers: dict[str, Callable[[dict[str, Any]], None]] = {}
+        """Who is told of the events of what has this name inside."""
         self._process = process
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[Any]] = {}
@@ -110,7 +111,7 @@ class Remote:
                 self._ready.set()
                 continue
             if "id" not in message:
-                self.on_event(message)
+                self.takers[message["name"]](message)
                 continue
             answer = self._calls.get(message["id"])
             if answer is None or answer.done():

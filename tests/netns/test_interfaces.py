@@ -12,6 +12,7 @@ import pytest
 from webrtc_py.ice.addresses import local_addresses
 from webrtc_py.ice.agent import Agent
 from webrtc_py.ice.agent_options import AgentOptions
+from webrtc_py.ice.conn import Conn
 from webrtc_py.ice.mdns import AgentNames
 from webrtc_py.runtime import network_watch
 from webrtc_py.runtime.interfaces import system_interfaces
@@ -31,6 +32,20 @@ def namespace() -> Iterator[Namespace]:
         yield one
     finally:
         one.delete()
+
+
+async def connect(one: Agent, other: Agent) -> Conn:
+    """One end of their connection, which carries data."""
+    one.on_candidate(other.add_remote_candidate)
+    other.on_candidate(one.add_remote_candidate)
+    await one.gather_candidates()
+    await other.gather_candidates()
+    here, there = await asyncio.gather(
+        one.dial(*other.get_local_user_credentials()), other.accept(*one.get_local_user_credentials())
+    )
+    here.send(b"hello")
+    assert await there.recv() == b"hello"
+    return here
 
 
 async def within(seconds: float, changed: asyncio.Event) -> None:
@@ -147,15 +162,7 @@ def test_two_agents_that_hide_connect_on_one_machine(namespace: Namespace) -> No
         # Networks of their own, so that the names go over the wire.
         one = Agent(AgentOptions(multicast_dns_mode="query-and-gather", net=SystemNetwork()))
         other = Agent(AgentOptions(multicast_dns_mode="query-and-gather", net=SystemNetwork()))
-        one.on_candidate(other.add_remote_candidate)
-        other.on_candidate(one.add_remote_candidate)
-        await one.gather_candidates()
-        await other.gather_candidates()
-        here, there = await asyncio.gather(
-            one.dial(*other.get_local_user_credentials()), other.accept(*one.get_local_user_credentials())
-        )
-        here.send(b"hello")
-        assert await there.recv() == b"hello"
+        await connect(one, other)
         for agent in (one, other):
             assert len(agent.get_local_candidates()) == 2
             told = f"{agent.get_local_candidates()} {agent.get_candidate_pairs_stats()} {agent.explain()}"
@@ -215,15 +222,7 @@ def test_nothing_but_link_local_addresses(namespace: Namespace) -> None:
             Agent(AgentOptions(interface_filter=lambda name: name == "eth0")) as one,
             Agent(AgentOptions(interface_filter=lambda name: name == "far")) as other,
         ):
-            one.on_candidate(other.add_remote_candidate)
-            other.on_candidate(one.add_remote_candidate)
-            await one.gather_candidates()
-            await other.gather_candidates()
-            here, there = await asyncio.gather(
-                one.dial(*other.get_local_user_credentials()), other.accept(*one.get_local_user_credentials())
-            )
-            here.send(b"on one link")
-            assert await there.recv() == b"on one link"
+            here = await connect(one, other)
             assert here.local_address is not None
             assert ipaddress.ip_address(here.local_address[0]).is_link_local
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from .lab import HAS_IPV6, Lab
-from .meeting import PATIENCE, Met, Place, meet
+from .meeting import PATIENCE, PROGRAM, Met, meet
 from .namespaces import Namespace
 from .nat import NAT, Firewall, NATKind
+from .remote import Remote
 from .turn import TurnServer, turn_server
 
 pytestmark = [
@@ -40,7 +41,7 @@ def run(directory: Path, networks: Networks, test: Test) -> None:
             server = stack.enter_context(turn_server(place, SERVER[0], directory, other_address=SERVER[1]))
             async with AsyncExitStack() as running:
                 places = [
-                    await running.enter_async_context(Place.in_namespace(namespace, directory))
+                    await running.enter_async_context(Remote.start(PROGRAM, namespace, directory))
                     for namespace in networks(lab)
                 ]
                 await test(server, *places)
@@ -57,7 +58,7 @@ def two_behind_one_router(nat: NAT, *, isolated: bool) -> Networks:
 
 
 def test_two_hosts_of_one_network_need_neither_router_nor_server(tmp_path: Path) -> None:
-    async def test(server: TurnServer, left: Place, right: Place) -> None:
+    async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         met = await meet("direct", left, right, [server.stun])
         assert met.types == ("host", "host")
         assert met.left.addresses == ("192.168.1.2", "192.168.1.3")
@@ -67,7 +68,7 @@ def test_two_hosts_of_one_network_need_neither_router_nor_server(tmp_path: Path)
 
 @pytest.mark.parametrize("hairpin", [True, False])
 def test_two_hosts_behind_one_router_that_do_not_see_each_other(hairpin: bool, tmp_path: Path) -> None:
-    async def test(server: TurnServer, left: Place, right: Place) -> None:
+    async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         by_stun, by_turn = await asyncio.gather(
             meet("stun", left, right, [server.stun]), meet("turn", left, right, [server.udp])
         )
@@ -96,7 +97,7 @@ def homes(*prefixes: str, firewall: Firewall = Firewall.OPEN) -> Networks:
 def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
     """Both firewalls let in only what was asked for: checks from both ends open both (RFC 8445 section 2.2)."""
 
-    async def test(server: TurnServer, left: Place, right: Place) -> None:
+    async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         met = await meet("without a server", left, right)
         assert met.types == ("host", "host")
         assert met.left.addresses == ("2001:db8:1::2", "2001:db8:2::2")
@@ -107,7 +108,7 @@ def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
 
 @needs_ipv6
 def test_ipv6_at_one_end_alone_is_no_path(tmp_path: Path) -> None:
-    async def test(server: TurnServer, left: Place, right: Place) -> None:
+    async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         by_stun, by_turn = await asyncio.gather(
             meet("stun", left, right, [server.stun]), meet("turn", left, right, [server.udp])
         )
@@ -119,7 +120,7 @@ def test_ipv6_at_one_end_alone_is_no_path(tmp_path: Path) -> None:
 
 
 def test_an_end_that_is_shut_off_fails_in_time_and_says_why(tmp_path: Path) -> None:
-    async def test(server: TurnServer, left: Place, right: Place) -> None:
+    async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         met = await meet("closed", left, right, [server.udp, server.tcp, server.tls], server=server)
         assert met.types is None
         for end in (met.left, met.right):
@@ -130,7 +131,7 @@ def test_an_end_that_is_shut_off_fails_in_time_and_says_why(tmp_path: Path) -> N
 
 
 def test_a_server_that_is_not_there_delays_nothing(tmp_path: Path) -> None:
-    async def test(server: TurnServer, left: Place, right: Place) -> None:
+    async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         met: Met = await meet("dead", left, right, ["stun:192.0.2.99:3478", "turn:192.0.2.99:3478", server.udp])
         assert met.types == ("prflx", "relay")
         assert met.left.seconds < 3.5
@@ -159,7 +160,7 @@ def test_ice_over_tcp_to_an_open_port(tmp_path: Path) -> None:
             guests.append(router.host(f"guest-{number}"))
         return lab.public("service", "198.51.100.1").namespace, *guests
 
-    async def try_one(service: Place, guest: Place, firewall: Firewall) -> None:
+    async def try_one(service: Remote, guest: Remote, firewall: Firewall) -> None:
         expected = OPEN_PORT[firewall]
         network_types = ("udp4", "tcp4")
         calls, called = await asyncio.gather(
@@ -171,8 +172,8 @@ def test_ice_over_tcp_to_an_open_port(tmp_path: Path) -> None:
         transports = {end.transport for met in (calls, called) for end in (met.left, met.right)}
         assert transports == {expected and expected[0]}
 
-    async def test(server: TurnServer, service: Place, *guests: Place) -> None:
-        await service.remote.call("listen_tcp", port=443)
+    async def test(server: TurnServer, service: Remote, *guests: Remote) -> None:
+        await service.call("listen_tcp", port=443)
         await asyncio.gather(
             *(try_one(service, guest, firewall) for guest, firewall in zip(guests, OPEN_PORT, strict=True))
         )
@@ -188,7 +189,7 @@ def test_an_end_with_ipv6_alone_reaches_one_with_ipv4_alone_by_a_relay(tmp_path:
     def make(lab: Lab) -> tuple[Namespace, ...]:
         return lab.public("left", "2001:db8:1::1").namespace, lab.public("right", "198.51.100.1").namespace
 
-    async def test(server: TurnServer, left: Place, right: Place) -> None:
+    async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         met = await meet("families", left, right, [f"turn:[{SERVER[1]}]:3478", server.udp])
         assert met.types is not None
         assert "relay" in met.types

@@ -178,7 +178,7 @@ def test_a_listener_without_an_acceptor_turns_connections_away() -> None:
     run_real(main())
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="ports cannot be shared here")
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="not applicable: this system shares no ports")
 def test_who_listens_may_dial_from_the_same_port() -> None:
     async def main() -> None:
         here = await listen_tcp("127.0.0.1", shares_port=True)

@@ -91,7 +91,7 @@ class FakeTurnServer:
                 self.to_peers.append((message.attributes["DATA"], peer))
             return []
         self.requests[message.message_method.name] += 1
-        answer = self.answers.get(message.message_method, self._answer)(message)
+        answer = self.answers.get(message.message_method, self.respond)(message)
         return [] if answer is None else [bytes(answer)]
 
     def from_peer(self, data: bytes, peer: Address) -> bytes | None:
@@ -151,7 +151,7 @@ class FakeTurnServer:
         self.channels.clear()
         self.channels_until.clear()
 
-    def _is_signed(self, request: stun.Message) -> bool:
+    def is_signed(self, request: stun.Message) -> bool:
         if not self.algorithms:
             return request.check_message_integrity(self.key) and request.attributes.get("USERNAME") == self.username
         attributes = request.attributes
@@ -167,11 +167,11 @@ class FakeTurnServer:
         )
         return knows_user and request.check_message_integrity_sha256(self.key)
 
-    def _answer(self, request: stun.Message) -> bytes:
+    def respond(self, request: stun.Message) -> bytes:
         method = request.message_method
         if method == stun.Method.BINDING:
             return self.success(request, {"XOR-MAPPED-ADDRESS": self.mapped}, signed=False)
-        if not self._is_signed(request):
+        if not self.is_signed(request):
             return self.challenge(request)
         if request.attributes["NONCE"] != self.full_nonce:
             return self.challenge(request, 438)

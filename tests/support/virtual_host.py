@@ -148,15 +148,15 @@ class VirtualHost:
         self.is_infrastructure = False
         """Whether it belongs to the network, as a STUN server does: its sockets may stay open at the end."""
         self._interfaces: dict[str, _Interface] = {}
-        self._sockets: dict[Address, VirtualSocket] = {}
-        self._multicast: list[VirtualMulticastSocket] = []
+        self.sockets: dict[Address, VirtualSocket] = {}
+        self.multicast: list[VirtualMulticastSocket] = []
         self.has_multicast = True
         """Whether multicast groups can be joined."""
         self._watches: list[VirtualWatch] = []
         self._is_change_due = False
-        self._listeners: dict[Address, VirtualListener] = {}
+        self.listeners: dict[Address, VirtualListener] = {}
         self._dialling: dict[tuple[Address, Address], asyncio.Future[VirtualStream]] = {}
-        self._streams: set[VirtualStream] = set()
+        self.streams: set[VirtualStream] = set()
         self._next_port = _EPHEMERAL_PORTS.start
         self.add_interface("lo", "127.0.0.1", "::1", segment=loopback)
 
@@ -194,7 +194,7 @@ class VirtualHost:
         self.network.watch_leftovers()
         socket = VirtualMulticastSocket(self, group, port)
         socket.join()
-        self._multicast.append(socket)
+        self.multicast.append(socket)
         return socket
 
     async def connect_tcp(
@@ -205,7 +205,7 @@ class VirtualHost:
         if local_host is not None and self.segment_of(source_host) is None:
             raise OSError(errno.EADDRNOTAVAIL, f"{self.name} has no address {local_host}")
         source = (source_host, local_port or self._free_port(source_host))
-        if any((one.local_address, one.remote_address) == (source, remote) for one in self._streams):
+        if any((one.local_address, one.remote_address) == (source, remote) for one in self.streams):
             raise OSError(errno.EADDRINUSE, f"there is a connection from {source} to {address}")
         # Whom we dial may dial us from there at the same time: then both have the same connection.
         met: asyncio.Future[VirtualStream] = asyncio.get_running_loop().create_future()
@@ -317,9 +317,9 @@ class VirtualHost:
         if not is_wildcard(key) and self.segment_of(key) is None:
             raise OSError(errno.EADDRNOTAVAIL, f"{self.name} has no address {host}")
         port = port or self._free_port(key)
-        if (key, port) in self._sockets:
+        if (key, port) in self.sockets:
             raise OSError(errno.EADDRINUSE, f"{host} port {port} is in use")
-        socket = self._sockets[key, port] = VirtualSocket(self, (host, port))
+        socket = self.sockets[key, port] = VirtualSocket(self, (host, port))
         return socket
 
     def listen(
@@ -330,11 +330,11 @@ class VirtualHost:
         if not is_wildcard(key) and self.segment_of(key) is None:
             raise OSError(errno.EADDRNOTAVAIL, f"{self.name} has no address {host}")
         port = port or self._free_port(key)
-        if (key, port) in self._listeners:
+        if (key, port) in self.listeners:
             raise OSError(errno.EADDRINUSE, f"{host} port {port} is in use")
-        listener = VirtualListener((host, port), lambda: self._listeners.pop((key, port)))
+        listener = VirtualListener((host, port), lambda: self.listeners.pop((key, port)))
         listener.set_acceptor(acceptor)
-        self._listeners[key, port] = listener
+        self.listeners[key, port] = listener
         return listener
 
     # What the network uses
@@ -361,13 +361,13 @@ class VirtualHost:
         if self.segment_of(destination[0]) is None:
             return None
         wildcard = "::" if ":" in destination[0] else "0.0.0.0"
-        return self._sockets.get(destination) or self._sockets.get((wildcard, destination[1]))
+        return self.sockets.get(destination) or self.sockets.get((wildcard, destination[1]))
 
     def listener_for(self, destination: Address) -> VirtualListener | None:
         if self.segment_of(destination[0]) is None:
             return None
         wildcard = "::" if ":" in destination[0] else "0.0.0.0"
-        return self._listeners.get(destination) or self._listeners.get((wildcard, destination[1]))
+        return self.listeners.get(destination) or self.listeners.get((wildcard, destination[1]))
 
     def scoped(self, source: Address, local: str) -> Address:
         """An address with the zone that this host gives it when it is link-local."""
@@ -387,28 +387,28 @@ class VirtualHost:
         return [way for way in found if not is_loopback(way[0])] or found
 
     def receive_multicast(self, destination: Address, data: bytes, source: Address, now: float) -> None:
-        for socket in list(self._multicast):
+        for socket in list(self.multicast):
             if socket.key == destination:
                 socket.receive(data, source, now)
 
     def forget_multicast(self, socket: VirtualMulticastSocket) -> None:
-        if socket in self._multicast:
-            self._multicast.remove(socket)
+        if socket in self.multicast:
+            self.multicast.remove(socket)
 
     def forget_socket(self, socket: VirtualSocket) -> None:
         host, port = socket.local_address
-        self._sockets.pop((without_zone(host), port), None)
+        self.sockets.pop((without_zone(host), port), None)
 
     def remember_stream(self, stream: VirtualStream) -> None:
-        self._streams.add(stream)
+        self.streams.add(stream)
 
     def forget_stream(self, stream: VirtualStream) -> None:
-        self._streams.discard(stream)
+        self.streams.discard(stream)
 
     def leftovers(self) -> list[str]:
         if self.is_infrastructure:
             return []
-        left = [*self._sockets.values(), *self._multicast, *self._streams, *self._listeners.values(), *self._watches]
+        left = [*self.sockets.values(), *self.multicast, *self.streams, *self.listeners.values(), *self._watches]
         return [f"left open on the virtual network: {one!r}" for one in left]
 
     def _changed(self) -> None:
@@ -427,6 +427,6 @@ class VirtualHost:
         for _ in _EPHEMERAL_PORTS:
             port = self._next_port
             self._next_port = port + 1 if port + 1 in _EPHEMERAL_PORTS else _EPHEMERAL_PORTS.start
-            if (host, port) not in self._sockets:
+            if (host, port) not in self.sockets:
                 return port
         raise OSError(errno.EADDRINUSE, f"{self.name} has no free port")

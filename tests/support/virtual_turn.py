@@ -68,7 +68,7 @@ class TURNServer:
         """Take everything and answer nothing, as a dead server does."""
         self.prepare: Callable[[FakeTurnServer], None] = lambda server: None
         """Is shown what serves a client, before its first message."""
-        self._clients: dict[Address, _Client] = {}
+        self.clients: dict[Address, _Client] = {}
         self._streams: list[Stream] = []
         self._tasks: set[asyncio.Task[None]] = set()
         host.is_infrastructure = True
@@ -96,12 +96,12 @@ class TURNServer:
     @property
     def allocations(self) -> int:
         """How many clients hold one now."""
-        return sum(client.server.allocated for client in self._clients.values())
+        return sum(client.server.allocated for client in self.clients.values())
 
     @property
     def served(self) -> list[FakeTurnServer]:
         """What has served each client so far, the latest last."""
-        return [client.server for client in self._clients.values()]
+        return [client.server for client in self.clients.values()]
 
     def drop_streams(self) -> None:
         """Close all connections, as a server does that dies in order."""
@@ -156,7 +156,7 @@ class TURNServer:
 
     def _forget(self, stream: Stream) -> None:
         """A connection that ends takes its allocation with it."""
-        client = self._clients.pop(stream.remote_address, None)
+        client = self.clients.pop(stream.remote_address, None)
         if client is not None:
             client.close()
         stream.close()
@@ -164,9 +164,9 @@ class TURNServer:
     def _take(self, data: bytes, source: Address, local: str, reply: Reply) -> None:
         if self.silent:
             return
-        client = self._clients.get(source)
+        client = self.clients.get(source)
         if client is None:
-            client = self._clients[source] = self._new_client(source, local, reply)
+            client = self.clients[source] = self._new_client(source, local, reply)
         client.take(data, asyncio.get_running_loop().time())
 
     def _new_client(self, source: Address, local: str, reply: Reply) -> _Client:

@@ -394,7 +394,7 @@ class Agent:
 
     def send(self, train: Train) -> None:
         """Send over the path; without one the train is dropped and counted."""
-        if not self._in_use.data.send(train) and not self._newest.data.send(train):
+        if not self._generations.in_use.data.send(train) and not self._newest.data.send(train):
             self._inbox.dropped += len(train)
             self._in_use.core.data_discarded(len(train.data), len(train))
 

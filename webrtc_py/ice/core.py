@@ -271,15 +271,15 @@ class Core:
         pair.bytes_received += size
         pair.last_packet_received = now
         pair.heard(now)
-        if pair is not self.selected:
+        if pair is not self._session.selected:
             self._upkeep.heard_elsewhere(pair, now)
-        if self.is_silent:
+        if self._upkeep.is_silent:
             self._settle(now)
         return True
 
     def data_sent(self, size: int, packets: int, now: float) -> None:
         """Count what was sent on ``path``."""
-        pair = self.path
+        pair = self._session.path
         if pair is not None:
             pair.packets_sent += packets
             pair.bytes_sent += size

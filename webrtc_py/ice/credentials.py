@@ -9,13 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import InvalidAccessError
 from . import stun
-
-UNAUTHENTICATED = 401
-STALE_NONCE = 438
+from .server_codes import UNAUTHENTICATED
 
 _COOKIE = b"obMatJos2"
 _COOKIE_LENGTH = len(_COOKIE) + 4
@@ -113,7 +111,7 @@ class LongTermCredential:
         """Adopt the nonce of an authenticated response, where it brings a new one."""
         nonce, login = response.attributes.get("NONCE"), self.login
         if nonce is not None and login is not None:
-            self.login = Login(login.realm, nonce, login.key, login.algorithms, login.algorithm, login.user_hash)
+            self.login = replace(login, nonce=nonce)
 
     def _log_in(
         self, realm: str, nonce: bytes, algorithms: bytes | None, algorithm: bytes, *, anonymous: bool

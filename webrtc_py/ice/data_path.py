@@ -57,9 +57,11 @@ class Inbox:
             for datagram in early:
                 receiver(Train.of(datagram), now)
 
-    def put(self, train: Train, now: float) -> None:
-        self.traffic.packets_received += len(train)
-        self.traffic.bytes_received += len(train.data)
+    def put(self, train: Train, packets: int, now: float) -> None:
+        """Take a train of so many packets, which whoever hands it over has counted."""
+        traffic = self.traffic
+        traffic.packets_received += packets
+        traffic.bytes_received += len(train.data)
         if self._receiver is not None:
             self._receiver(train, now)
             return
@@ -157,12 +159,13 @@ class DataPath:
         # Then it is more than data.
         is_news = path is None or path.base_id != base_id or path.destination != source
         is_news = is_news or core.is_silent
-        if not core.data_received(base_id, source, len(train.data), len(train), now):
+        packets = len(train)
+        if not core.data_received(base_id, source, len(train.data), packets, now):
             self._keep_unproved(base_id, train, source)
             return
         if is_news:
             self._flush(now)
-        self._inbox.put(train, now)
+        self._inbox.put(train, packets, now)
 
     def _keep_unproved(self, base_id: int, train: Train, source: Address) -> None:
         """A ClientHello may overtake the check that proves the peer, or the description that lets us believe the check.

@@ -22,9 +22,8 @@ from .binding import ServerError
 from .dialer import Dialer
 from .gather_plan import CandidateMaker, Found, GatherPlan, Host
 from .relay import Allocation, AllocationError
-from .server_codes import UNREACHABLE
-from .turn import TRY_ALTERNATE, is_unicast
-from .turn_peers import ALLOCATION_MISMATCH
+from .server_codes import ALLOCATION_MISMATCH, TRY_ALTERNATE, UNREACHABLE
+from .turn import is_unicast
 from .url import ServerURL
 
 logger = logging.getLogger(__name__)

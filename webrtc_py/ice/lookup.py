@@ -39,7 +39,7 @@ async def _find_by_name(url: ServerURL, network: Network) -> list[Address]:
     addresses = loop.create_task(network.resolve(url.host, url.port), name=f"resolve {url.host}")
     try:
         targets = None
-        with contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError):
             async with asyncio.timeout(_SRV_TIMEOUT):
                 targets = await network.resolve_srv(url.srv_service, url.host)
         if targets is None:

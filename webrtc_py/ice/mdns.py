@@ -279,6 +279,7 @@ class AgentNames:
         self._first_name = first_name
         self._names: LocalNames | None = None
         self._hidden: dict[str, str] = {}
+        self._naming = asyncio.Lock()
 
     async def resolve(self, name: str, timeout: float) -> str | None:
         """See :meth:`LocalNames.resolve`."""
@@ -286,13 +287,14 @@ class AgentNames:
 
     async def name_of(self, address: str) -> str:
         """The name that hides an address, the same each time. OSError when it could not be resolved by anybody."""
-        name = self._hidden.get(address)
-        if name is None:
-            name = self._first_name or new_name()
-            await self._shared_names().publish(name, address)
-            self._first_name = ""
-            self._hidden[address] = name
-        return name
+        async with self._naming:  # two generations may ask at once
+            name = self._hidden.get(address)
+            if name is None:
+                name = self._first_name or new_name()
+                await self._shared_names().publish(name, address)
+                self._first_name = ""
+                self._hidden[address] = name
+            return name
 
     def withdraw(self, address: str) -> None:
         """The address is not ours any more."""

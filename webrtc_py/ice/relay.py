@@ -13,14 +13,7 @@ from ..runtime.shared import Shared
 from ..train import Train
 from .links import Link
 from .server_codes import UNREACHABLE
-from .turn import (
-    Allocated,
-    AllocationFailed,
-    Closed,
-    Refreshed,
-    TurnClient,
-    TurnEvent,
-)
+from .turn import Allocated, AllocationFailed, Closed, Refreshed, TurnClient, TurnEvent
 from .turn_peers import CHANNEL_HEADER, MAX_PAYLOAD, PermissionRefused
 
 logger = logging.getLogger(__name__)
@@ -224,12 +217,16 @@ class Allocation:
         if payloads is not None:
             self._deliver(*payloads, now)
             return
+        is_all_data = True
         for message in train:
             received = self._client.receive(message, now)
-            if received is not None:
+            if received is None:
+                is_all_data = False
+            else:
                 payload, peer = received
                 self._deliver(Train.of(payload), peer, now)
-        self._driver.flush(now)
+        if not is_all_data:  # a peer's data changes nothing in the engine
+            self._driver.flush(now)
 
     def _deliver(self, train: Train, peer: Address, now: float) -> None:
         relay = self._relays.get(":" in peer[0])

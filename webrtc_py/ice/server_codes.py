@@ -1,7 +1,14 @@
-"""What the error codes of STUN and TURN servers mean to whoever has to do something about them."""
+"""The error codes of STUN and TURN servers (RFC 8489 section 14.8, RFC 8656 section 19), and what they mean."""
 
 from __future__ import annotations
 
+TRY_ALTERNATE = 300
+BAD_REQUEST = 400
+UNAUTHENTICATED = 401
+ALLOCATION_MISMATCH = 437
+STALE_NONCE = 438
+ADDRESS_FAMILY_NOT_SUPPORTED = 440
+PEER_ADDRESS_FAMILY_MISMATCH = 443
 UNREACHABLE = 701
 """webrtc-pc's code for a server that does not answer."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import math
 import time
 
 from ..errors import InvalidAccessError
@@ -19,12 +20,13 @@ def time_limited_credentials(
     """A user name and a password for ``lifetime`` seconds from ``now``, seconds since 1970, or from this moment.
 
     ``user`` is who it is for, which the TURN server logs and counts its quota by. An allocation that is held when the
-    time is over cannot be refreshed any more: let it be longer than a call. InvalidAccessError without a secret.
+    time is over cannot be refreshed any more: let it be longer than a call. InvalidAccessError without a secret,
+    and for a lifetime that is none.
     """
     if not secret:
         raise InvalidAccessError("time-limited credentials need the secret that the TURN server has")
-    if lifetime <= 0:
-        raise InvalidAccessError(f"the credentials' lifetime is {lifetime!r} seconds; it must be more than 0")
+    if not 0 < lifetime < math.inf:
+        raise InvalidAccessError(f"the credentials' lifetime is {lifetime!r} seconds; it must be more than 0, and end")
     end = int((time.time() if now is None else now) + lifetime)
     username = f"{end}:{user}" if user else str(end)
     password = base64.b64encode(hmac.digest(secret.encode(), username.encode(), "sha1")).decode()

@@ -20,12 +20,11 @@ from ..errors import ParseError
 from . import stun
 from .credentials import LongTermCredential
 from .retransmission import TRANSACTION_TIMEOUT
-from .server_codes import UNREACHABLE
+from .server_codes import ADDRESS_FAMILY_NOT_SUPPORTED, BAD_REQUEST, UNREACHABLE
 from .turn_peers import Peers, PermissionRefused
-from .turn_transactions import TRY_ALTERNATE, Refusal, Request, Transactions
+from .turn_transactions import Refusal, Request, Transactions
 
 __all__ = [
-    "TRY_ALTERNATE",
     "Allocated",
     "AllocationFailed",
     "Closed",
@@ -51,9 +50,6 @@ _RETRY_INTERVAL = 10.0
 # A NAT that forgets our socket's mapping loses the allocation with it; many do after half a minute of silence.
 _KEEPALIVE_INTERVAL = 20.0
 _CLOSE_TIMEOUT = 1.0
-
-_ADDRESS_FAMILY_NOT_SUPPORTED = 440
-_BAD_REQUEST = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +317,7 @@ class TurnClient:
 
     def _on_not_allocated(self, refusal: Refusal, now: float) -> None:
         refused = self._allocate_request
-        is_for_both = refusal.error_code in (_BAD_REQUEST, _ADDRESS_FAMILY_NOT_SUPPORTED) and len(self._families) > 1
+        is_for_both = refusal.error_code in (BAD_REQUEST, ADDRESS_FAMILY_NOT_SUPPORTED) and len(self._families) > 1
         if is_for_both and refused is not None:
             # RFC 8656 section 7.2 wants a success without the second address; some refuse the whole.
             self._families = self._families[:1]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from . import stun
-from .server_codes import UNREACHABLE
+from .server_codes import ALLOCATION_MISMATCH, PEER_ADDRESS_FAMILY_MISMATCH, UNREACHABLE
 from .turn_transactions import Refusal, Transactions
 
 logger = logging.getLogger(__name__)
@@ -32,15 +32,12 @@ _REFRESH_INTERVAL = 240.0
 _RETRY_INTERVAL = 10.0
 # Up to 0x4FFF (RFC 8656 section 12); a number is never given to a second peer.
 _FIRST_CHANNEL = 0x4000
-# An ICE session has at most 100 pairs; more peers than that are not ours.
+# An ICE session has at most 100 pairs unless it is told otherwise; more peers than that are not ours.
 _MAX_PEERS = 128
 # A peer on the move has more addresses in a long session than at any one time. ICE asks those that work every few
 # seconds, so what was not used for this long may give its place to another.
 _IDLE = 60.0
 _MAX_HELD = 8
-
-ALLOCATION_MISMATCH = 437
-_PEER_FAMILY_MISMATCH = 443
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class Peers:
             self._create_permission(host, now)
         else:
             permission.is_refused = True
-            self._refused(PermissionRefused(host, _PEER_FAMILY_MISMATCH, "the relay has no address of its kind"))
+            self._refused(PermissionRefused(host, PEER_ADDRESS_FAMILY_MISMATCH, "the relay has no address of its kind"))
 
     def is_permitted(self, host: str) -> bool:
         """Whether what comes from this host was asked for (RFC 8656 section 11.4)."""

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import stun
-from .credentials import STALE_NONCE, UNAUTHENTICATED, Login, LongTermCredential
+from .credentials import Login, LongTermCredential
 from .retransmission import TRANSACTION_TIMEOUT, Retransmission
-from .server_codes import UNREACHABLE
+from .server_codes import STALE_NONCE, TRY_ALTERNATE, UNAUTHENTICATED, UNREACHABLE
 
 Address = tuple[str, int]
-
-TRY_ALTERNATE = 300
 
 # A server that keeps answering 401 or 438 is not worth more requests than this.
 _MAX_ATTEMPTS = 4

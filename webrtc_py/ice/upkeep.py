@@ -19,6 +19,8 @@ from .session import Session
 from .transaction import CONSENT_DELAYS, MIN_RTO, Purpose, Transaction
 
 _FAILED = CandidatePairState.FAILED
+# Asked for with each train; an enumeration's members take their time to be looked up.
+_DISCONNECTED = ICETransportState.DISCONNECTED
 
 # RFC 7675 section 5.1: no two consent checks within 4 s. Whoever has set a shorter interval, as Pion's default is, is
 # not held to it.
@@ -148,7 +150,7 @@ class Upkeep:
         session, selected = self._session, self._session.selected
         if selected is None or session.lite:
             return False
-        if session.state is ICETransportState.DISCONNECTED and selected.succeeded:
+        if session.state is _DISCONNECTED and selected.succeeded:
             # What begins to work after that has to challenge it, so that the better pair keeps its place.
             return False
         live = best(pair for pair in session.pairs if pair is not selected and self._is_live(pair, now))
@@ -226,10 +228,7 @@ class Upkeep:
             return
         if self._challenger is not None:
             self._next_keepalive = now + max(_URGENT_INTERVAL, round_trip_time / 4)
-        elif (
-            session.state is not ICETransportState.DISCONNECTED
-            and session.timings.consent_interval < _MIN_CONSENT_INTERVAL
-        ):
+        elif session.state is not _DISCONNECTED and session.timings.consent_interval < _MIN_CONSENT_INTERVAL:
             soon = now + max(MIN_RTO, 1.5 * round_trip_time)
             self._next_keepalive = min(self._next_keepalive, soon)
 
@@ -276,7 +275,7 @@ class Upkeep:
     @property
     def is_silent(self) -> bool:
         """Whether whatever comes in on the selected pair is news."""
-        return self._was_silent or self._session.state is ICETransportState.DISCONNECTED
+        return self._was_silent or self._session.state is _DISCONNECTED
 
     def update(self, now: float) -> None:
         """Which state all that has happened makes."""
@@ -298,7 +297,7 @@ class Upkeep:
         self._update_path(now)
         if health.state is ICETransportState.FAILED:
             session.stop(ICETransportState.FAILED, f"{session.selected}: {health.reason}")
-        elif health.state is ICETransportState.DISCONNECTED:
+        elif health.state is _DISCONNECTED:
             self._set_disconnected(f"{session.selected}: {health.reason}", now)
         else:
             self._set_connected()
@@ -315,7 +314,7 @@ class Upkeep:
         session = self._session
         if session.lite and session.remote_lite:
             # Neither end checks, so silence means nothing.
-            state = ICETransportState.CONNECTED if selected.succeeded else ICETransportState.DISCONNECTED
+            state = ICETransportState.CONNECTED if selected.succeeded else _DISCONNECTED
             return Liveness(state, selected.failure, math.inf)
         return liveness(selected, session.timings, now)
 
@@ -329,8 +328,8 @@ class Upkeep:
 
     def _set_disconnected(self, reason: str, now: float) -> None:
         session = self._session
-        if session.state is not ICETransportState.DISCONNECTED:
-            session.set_state(ICETransportState.DISCONNECTED, reason)
+        if session.state is not _DISCONNECTED:
+            session.set_state(_DISCONNECTED, reason)
             if not session.lite:
                 self._search.resume(now)
 
@@ -339,7 +338,7 @@ class Upkeep:
         session = self._session
         if session.state is ICETransportState.COMPLETED:
             return
-        if session.state is ICETransportState.DISCONNECTED:
+        if session.state is _DISCONNECTED:
             session.set_state(ICETransportState.CONNECTED, f"{session.selected}: the peer is heard again")
         elif session.state is not ICETransportState.CONNECTED:
             session.set_state(ICETransportState.CONNECTED, str(session.selected))

@@ -57,8 +57,9 @@ class NetworkWatch:
         return watch
 
     def remove(self, watch: _Watch) -> None:
-        with contextlib.suppress(ValueError):
-            self._watches.remove(watch)
+        if watch not in self._watches:
+            return  # closed before; the loop may have another object by now
+        self._watches.remove(watch)
         if self._watches:
             return
         if self._timer is not None:
