@@ -30,10 +30,9 @@ class Collector:
         self._changed.set()
 
     async def until(self, size: int = 0, *, lost: bool = False) -> None:
-        async with asyncio.timeout(5):
-            while len(self.data) < size or (lost and not self.lost):
-                self._changed.clear()
-                await self._changed.wait()
+        while len(self.data) < size or (lost and not self.lost):
+            self._changed.clear()
+            await self._changed.wait()
 
 
 class Peer:

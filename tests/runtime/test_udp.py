@@ -28,20 +28,20 @@ class Inbox:
         self.datagrams: list[bytes] = []
         self.sources: list[Address] = []
         self._arrived = asyncio.Event()
+        self._began = asyncio.get_running_loop().time()
         sock.set_receiver(self.receive)
 
     def receive(self, train: Train, source: Address, now: float) -> None:
-        assert abs(asyncio.get_running_loop().time() - now) < 1
+        assert self._began <= now <= asyncio.get_running_loop().time()
         self.trains.append((bytes(train.data), train.segment_size))
         self.datagrams += [bytes(datagram) for datagram in train]
         self.sources.append(source)
         self._arrived.set()
 
     async def wait(self, count: int) -> list[bytes]:
-        async with asyncio.timeout(5):
-            while len(self.datagrams) < count:
-                self._arrived.clear()
-                await self._arrived.wait()
+        while len(self.datagrams) < count:
+            self._arrived.clear()
+            await self._arrived.wait()
         return self.datagrams
 
 
@@ -121,6 +121,7 @@ class Refusing:
         self.sendmsg_error: int | None = None
         self.sendto_errors: list[int] = []
         self.sendmsg_calls = 0
+        self.sent: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -135,6 +136,7 @@ class Refusing:
         if self.sendto_errors:
             code = self.sendto_errors.pop(0)
             raise BlockingIOError if code == errno.EAGAIN else OSError(code, "told to")
+        self.sent.append(bytes(data))
         return self._sock.sendto(data, address)
 
 
@@ -208,7 +210,6 @@ def test_what_the_kernel_does_not_take_waits_in_order_and_is_bounded() -> None:
         refusing = Refusing(udp._bind("127.0.0.1", 0))
         a = UDPSocket(refusing, Shared.of_running_loop(), offload=False)  # type: ignore[arg-type]
         b = await open_udp("127.0.0.1")
-        inbox = Inbox(b)
         refusing.sendto_errors = [errno.EAGAIN]
         trains = [Train.of(number.to_bytes(2, "big") * 500) for number in range(300)]
         a.send(train_of(3, 1000), b.local_address)
@@ -216,10 +217,12 @@ def test_what_the_kernel_does_not_take_waits_in_order_and_is_bounded() -> None:
             a.send(train, b.local_address)
         # 256 KiB wait: three datagrams of the first train and 259 single ones.
         assert a.counters.send_overflows == 41
-        datagrams = await inbox.wait(262)
-        assert datagrams == [bytes([n]) * 1000 for n in range(3)] + [bytes(t.data) for t in trains[:259]]
+        # The receiver's kernel may have room for less than all of them at once: what it is given is what counts.
+        while len(refusing.sent) < 262:
+            await asyncio.sleep(0)
+        assert refusing.sent == [bytes([n]) * 1000 for n in range(3)] + [bytes(t.data) for t in trains[:259]]
         a.send(trains[299], b.local_address)
-        await inbox.wait(263)
+        assert refusing.sent[262:] == [bytes(trains[299].data)]
         a.close()
         b.close()
 
@@ -266,8 +269,7 @@ def test_a_receiver_may_close_its_socket() -> None:
         b.set_receiver(close)
         for _ in range(3):
             a.send(Train.of(b"x"), b.local_address)
-        async with asyncio.timeout(5):
-            await closed.wait()
+        await closed.wait()
         b.send(Train.of(b"after close"), a.local_address)
         b.close()
         a.close()
@@ -289,8 +291,7 @@ def test_handlers_run_after_the_batch() -> None:
         b.set_receiver(receive)
         for _ in range(3):
             a.send(Train.of(b"x"), b.local_address)
-        async with asyncio.timeout(5):
-            await done.wait()
+        await done.wait()
         assert order == ["received"] * 3 + ["handled"] * 3
         a.close()
         b.close()
