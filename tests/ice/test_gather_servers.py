@@ -321,6 +321,35 @@ def test_a_server_that_one_family_does_not_reach_is_tried_by_the_other() -> None
     in_network(test)
 
 
+@pytest.mark.row("TRN-03")
+@pytest.mark.parametrize("closes_after", [1.3, 2.0, 4.0])
+def test_the_address_that_answers_waits_for_no_other_and_is_given_back_whenever(closes_after: float) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        server = dual_stack_server(network)
+
+        def stall(served: FakeTurnServer) -> None:
+            if ":" not in served.mapped[0]:
+                served.answers[stun.Method.ALLOCATE] = lambda request: (
+                    None if "USERNAME" in request.attributes else served.respond(request)
+                )
+
+        server.prepare = stall
+        loop = asyncio.get_running_loop()
+        gathered = Gathered(network.host("alice", "192.0.2.1", "2001:db8::1"), url_of("udp"))
+        began = loop.time()
+        await gathered.agent.gather_candidates()
+        while not gathered.relayed and loop.time() - began < closes_after:
+            await asyncio.sleep(0.01)
+        assert gathered.relayed == ["192.0.2.4", "2001:db8::4"]
+        assert loop.time() - began < 1.2
+        await asyncio.sleep(began + closes_after - loop.time())
+        await gathered.agent.close()
+        await asyncio.sleep(1)
+        assert server.allocations == 0
+
+    in_network(test, delay=0.02)
+
+
 def test_a_slow_server_is_asked_at_both_addresses_and_keeps_one_allocation() -> None:
     async def test(network: VirtualNetwork) -> None:
         server = network.turn_server(NAME, "2001:db8::4", "192.0.2.4")

@@ -106,17 +106,16 @@ class RelayGathering:
         if not wanted or self._shared.loop.time() < self._held_off.get(url, 0.0):
             return
         try:
-            granted = await self._first_of(url, servers, wanted)
+            first = await self._take_first(url, servers, wanted, index)
         except ServerError as error:
             if error.error_code != UNREACHABLE:
                 self._held_off[url] = self._shared.loop.time() + _HOLD_OFF
             raise
-        self._take(url, granted, index)
         for family in wanted:
-            others = [server for server in servers if _family(server) == family and server != granted.server]
+            others = [server for server in servers if _family(server) == family and server != first]
             if family not in self._given[url] and others:
                 with contextlib.suppress(ServerError):
-                    self._take(url, await self._first_of(url, others[:1], (family,)), index)
+                    await self._take_first(url, others[:1], (family,), index)
 
     def _take(self, url: ServerURL, granted: _Granted, index: int) -> None:
         self._allocations[url].append(granted.allocation)
@@ -128,8 +127,14 @@ class RelayGathering:
             base = self._host.add_base(relay, None)
             self._maker.add(Found(CandidateType.RELAY, address, base, url, granted.server, index, related=mapped))
 
-    async def _first_of(self, url: ServerURL, servers: Sequence[Address], families: tuple[int, ...]) -> _Granted:
-        """An allocation at one of the addresses. A server that refuses at one is not asked at another."""
+    async def _take_first(
+        self, url: ServerURL, servers: Sequence[Address], families: tuple[int, ...], index: int
+    ) -> Address:
+        """Take the first allocation that is given at one of the addresses, and return this. ServerError for none.
+
+        A server that refuses at one is not asked at another. It is taken at once: what else was tried may need its time
+        to end, and meanwhile nobody else would give the allocation back.
+        """
         deadline = self._shared.loop.time() + self._plan.timeout
         running: set[asyncio.Task[_Granted]] = set()
         waiting = list(servers)
@@ -146,7 +151,9 @@ class RelayGathering:
                     error = task.exception()
                     if error is None:
                         running |= done - {task}
-                        return task.result()
+                        granted = task.result()
+                        self._take(url, granted, index)
+                        return granted.server
                     if not isinstance(error, ServerError):
                         raise error
                     failure = error
