@@ -202,12 +202,14 @@ class DataChannel:
     def send(self, data: bytes | bytearray | memoryview | str) -> None:
         """Queue one message. It leaves in the loop's next turn, or as soon as the peer and the network have room.
 
-        InvalidStateError unless the channel is open; ArgumentTypeError for another type, or a message larger than the
-        peer takes (``transport.max_message_size``); OperationError when ``MAX_BUFFERED_AMOUNT`` is already queued:
-        wait with :meth:`drain`, or for ``on_buffered_amount_low``.
+        InvalidStateError before the channel is open, ConnectionClosedError once it closes; ArgumentTypeError for
+        another type, or a message larger than the peer takes (``transport.max_message_size``); OperationError when
+        ``MAX_BUFFERED_AMOUNT`` is already queued: wait with :meth:`drain`, or for ``on_buffered_amount_low``.
         """
         if self._state is not DataChannelState.OPEN:
-            raise InvalidStateError(f"data channel {self._label!r} is {self._state.value}, not open")
+            is_connecting = self._state is DataChannelState.CONNECTING
+            error = InvalidStateError if is_connecting else ConnectionClosedError
+            raise error(f"data channel {self._label!r} is {self._state.value}, not open")
         if not isinstance(data, (bytes, str, bytearray, memoryview)):
             raise ArgumentTypeError(f"a message is bytes, bytearray, memoryview or str, not {type(data).__name__}")
         ppid, octets = encode(data)

@@ -50,8 +50,11 @@ class ParseError(WebRTCError, ValueError):
     """Bytes from the network that no standard allows. The layer that reads them counts and drops."""
 
 
-class ConnectionClosedError(WebRTCError, ConnectionError):
-    """The connection, channel or path is closed, or went away while the call waited for it."""
+class ConnectionClosedError(InvalidStateError, ConnectionError):
+    """The connection, channel or path is closed, or went away while the call waited for it.
+
+    A handler that ends in it came too late, which is no error: one line at INFO says so, without a traceback.
+    """
 
 
 class ConnectionFailedError(WebRTCError, ConnectionError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
-from .errors import InvalidStateError
+from .errors import ConnectionClosedError, InvalidStateError
 from .ice.candidate import Candidate
 from .ice.data_path import DataReceiver, Traffic
 from .ice.listener import AgentListener
@@ -148,7 +148,7 @@ class ICETransport(AgentListener):
     def add_remote_candidate(self, candidate: ICECandidate | None) -> None:
         """A candidate of the peer's; None when it has no more. What cannot be used is ignored and counted."""
         if self._state is ICETransportState.CLOSED:
-            raise InvalidStateError("the ICE transport is closed")
+            raise ConnectionClosedError("the ICE transport is closed")
         self._agent.add_remote_candidate(None if candidate is None else candidate.to_candidate())
         if candidate is not None:
             self._has_remote_candidate = True

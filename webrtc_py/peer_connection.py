@@ -18,8 +18,8 @@ from .connection_states import ConnectionStates
 from .data_channel import DataChannel, DataChannelInit
 from .errors import (
     ArgumentTypeError,
+    ConnectionClosedError,
     ConnectionFailedError,
-    InvalidStateError,
     OperationError,
     SDPSyntaxError,
     WaitTimeoutError,
@@ -74,7 +74,8 @@ class PeerConnection:
     """One end of a WebRTC session.
 
     Make it inside a running event loop, exchange descriptions and candidates with the peer by any way of your own,
-    and close it, or use it as ``async with PeerConnection() as pc:``. Methods that negotiate run one after the other.
+    and close it, or use it as ``async with PeerConnection() as pc:``. Methods that negotiate run one after the other;
+    on a closed connection they raise ConnectionClosedError, which is W3C's InvalidStateError.
 
     Events: ``on_ice_candidate(ICECandidate | None)``, None at the end, ``on_ice_candidate_error(ICECandidateError)``,
     ``on_ice_gathering_state_change``, ``on_ice_connection_state_change``, ``on_connection_state_change`` and
@@ -266,8 +267,8 @@ class PeerConnection:
     def create_data_channel(self, label: str, init: DataChannelInit | None = None, **init_fields: Any) -> DataChannel:
         """A data channel, which opens when the connection is there; the first one needs negotiation.
 
-        Raises InvalidStateError when the connection is closed, TypeError for what a channel cannot be, OperationError
-        when its id is in use.
+        Raises ConnectionClosedError when the connection is closed, TypeError for what a channel cannot be,
+        OperationError when its id is in use.
         """
         self._check_open()
         channel = self._transport.sctp.create_data_channel(label, init, **init_fields)
@@ -518,7 +519,7 @@ class PeerConnection:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise InvalidStateError("the connection is closed")
+            raise ConnectionClosedError("the connection is closed")
 
     def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._shared.loop.create_task(work, name=f"peer connection: {name}")

@@ -14,7 +14,7 @@ from .datachannel import dcep
 from .datachannel.message import PPID, decode
 from .datachannel.stream_id import LARGEST_STREAM_ID, StreamIDs
 from .dtls_transport import DTLSTransport
-from .errors import InvalidStateError, OperationError, ParseError, RTCError
+from .errors import ConnectionClosedError, OperationError, ParseError, RTCError
 from .runtime.driver import Driver
 from .runtime.event import Event, EventQueue
 from .runtime.shared import Shared
@@ -156,9 +156,9 @@ class SCTPTransport:
         """
         init = make_init(init, init_fields)
         if self._state is SCTPTransportState.CLOSED:
-            raise InvalidStateError("the SCTP transport is closed")
+            raise ConnectionClosedError("the SCTP transport is closed")
         if self._association is not None and not self._association.accepts_data:
-            raise InvalidStateError("the SCTP association is being closed")
+            raise ConnectionClosedError("the SCTP association is being closed")
         stream_id = init.stream_id
         if stream_id is not None and (stream_id in self._ids or stream_id >= self._ids.limit):
             raise OperationError(f"the data channel id {stream_id} is in use, or beyond {self._ids.limit - 1}")

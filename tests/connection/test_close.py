@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,14 @@ from tests.support.connections import Call, Peer
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import DROP, Packet, Verdict, VirtualNetwork
 from tests.support.virtual_turn import TURNServer
-from webrtc_py import Configuration, DataChannel, ICEServer, PeerConnection
+from webrtc_py import (
+    Configuration,
+    ConnectionClosedError,
+    DataChannel,
+    ICEServer,
+    InvalidStateError,
+    PeerConnection,
+)
 
 pytestmark = pytest.mark.row("X-07", "WPC-14")
 
@@ -292,3 +300,47 @@ def test_no_allocation_is_left_whenever_gathering_is_broken_off(transport: str) 
             assert turn.allocations == 0, f"closed after {step * 0.01:.2f} s"
 
     run(main())
+
+
+def test_candidates_for_a_peer_that_has_closed_come_too_late_and_are_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Each side's candidates go to the other by a plain ``on_ice_candidate(other.add_ice_candidate)``."""
+
+    async def main() -> None:
+        network, _, configuration = servers()
+        hosts = (network.host("alice", "192.0.2.101"), network.host("bob", "192.0.2.102"))
+        alice, bob = (Peer(host, configuration).pc for host in hosts)
+        alice.on_ice_candidate(bob.add_ice_candidate)
+        bob.on_ice_candidate(alice.add_ice_candidate)
+        alice.create_data_channel("test")
+        await alice.set_local_description()
+        await bob.set_remote_description(alice.local_description or {})
+        await close_in_time(bob)
+        await alice.gathering_complete()
+        await asyncio.sleep(0)
+        with pytest.raises(InvalidStateError):  # as W3C has it, for those who ask
+            await bob.add_ice_candidate(None)
+        await close_in_time(alice)
+
+    with caplog.at_level(logging.INFO):
+        run(main())
+    late = [record for record in caplog.records if "came too late: the connection is closed" in record.message]
+    assert len(late) > 1
+    assert [record for record in caplog.records if record.levelno > logging.INFO or record.exc_info] == []
+
+
+def test_an_echo_to_a_channel_that_has_closed_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        network = VirtualNetwork(seed=3, delay=0.02)
+        async with Call.over(network) as call:
+            near, far = await call.connect()
+            far.on_message(far.send)
+            near.send("one")
+            near.send("two")
+            await near.close()
+            await asyncio.sleep(1)
+            with pytest.raises(ConnectionClosedError, match="is closed, not open"):
+                far.send("three")
+
+    with caplog.at_level(logging.INFO):
+        run(main())
+    assert [record for record in caplog.records if record.levelno > logging.INFO or record.exc_info] == []

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from tests.support.virtual_loop import run
+from webrtc_py.errors import ConnectionClosedError
 from webrtc_py.runtime.event import Event, EventQueue, OnceEvent
 from webrtc_py.runtime.shared import Shared
 
@@ -112,6 +113,33 @@ def test_what_a_handler_raises_is_logged_and_changes_nothing(
         run(main())
     assert [record.message for record in caplog.records] == ["thing 7: the on_number handler raised"] * 4
     assert all(record.exc_info for record in caplog.records)
+
+
+def test_a_handler_that_finds_something_closed_came_too_late_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        on_number = Event[int]("on_number", EventQueue("thing 7"))
+
+        @on_number
+        def handler(number: int) -> None:
+            raise ConnectionClosedError("the connection is closed")
+
+        on_number.emit(1)
+        await asyncio.sleep(0)
+
+        @on_number
+        async def coroutine(number: int) -> None:
+            raise ConnectionClosedError("the connection is closed")
+
+        on_number.emit(2)
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    with caplog.at_level(logging.INFO):
+        run(main())
+    message = "thing 7: the on_number handler came too late: the connection is closed"
+    assert [(record.levelno, record.message, record.exc_info) for record in caplog.records] == [
+        (logging.INFO, message, None)
+    ] * 2
 
 
 def test_one_handler_an_event_and_none_removes_it() -> None:

@@ -497,4 +497,4 @@ class Agent:
 
     def _check_open(self) -> None:
         if self._closing is not None:
-            raise InvalidStateError("the ICE agent is closed")
+            raise ConnectionClosedError("the ICE agent is closed")

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar, TypeVarTuple
 
+from ..errors import ConnectionClosedError
 from .shared import Shared
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,8 @@ class EventQueue:
     """The events of one object, one after the other.
 
     A function runs to its end; a coroutine runs as a task, and the object's next event waits for it. What a handler
-    raises is logged. After :meth:`close` nothing runs any more, but a handler that is running comes to its end.
+    raises is logged: with its traceback, unless it says that something was closed meanwhile. After :meth:`close`
+    nothing runs any more, but a handler that is running comes to its end.
     """
 
     __slots__ = ("_closed", "_drain_posted", "_owner", "_queue", "_shared", "_task")
@@ -80,6 +82,9 @@ class EventQueue:
                 continue
             try:
                 result = handler(*args)
+            except ConnectionClosedError as error:
+                self._came_too_late(name, error)
+                continue
             except (Exception, asyncio.CancelledError):
                 logger.exception("%s: the %s handler raised", self._owner, name)
                 continue
@@ -89,6 +94,8 @@ class EventQueue:
     async def _wait(self, name: str, result: Awaitable[object]) -> None:
         try:
             await result
+        except ConnectionClosedError as error:
+            self._came_too_late(name, error)
         except (Exception, asyncio.CancelledError):
             if is_cancelled():
                 raise
@@ -98,6 +105,10 @@ class EventQueue:
             if self._queue and not self._drain_posted:
                 self._drain_posted = True
                 self._shared.step.post(self._drain)
+
+    def _came_too_late(self, name: str, error: ConnectionClosedError) -> None:
+        """Two ends close at different moments, so what one tells the other may always come too late."""
+        logger.info("%s: the %s handler came too late: %s", self._owner, name, error)
 
 
 def is_cancelled() -> bool:
