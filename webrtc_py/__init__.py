@@ -104,9 +104,9 @@ from .states import (
     TCPType,
 )
 from .stats import (
-    CandidatePairStats,
     CertificateStats,
     DataChannelStats,
+    ICECandidatePairStats,
     ICECandidateStats,
     PeerConnectionStats,
     SCTPTransportStats,
@@ -125,7 +125,6 @@ __all__ = [
     "BindingRequest",
     "BundlePolicy",
     "CandidatePairState",
-    "CandidatePairStats",
     "CandidateType",
     "Certificate",
     "CertificateStats",
@@ -147,6 +146,7 @@ __all__ = [
     "ICECandidateError",
     "ICECandidateInit",
     "ICECandidatePair",
+    "ICECandidatePairStats",
     "ICECandidateStats",
     "ICEConnectionState",
     "ICEGatherOptions",

@@ -17,7 +17,7 @@ from .bundle_transport import BundleTransport
 from .data_channel import DataChannel
 from .dtls.fingerprint import Fingerprint
 from .ice.candidate import Candidate
-from .ice.stats import CandidatePairStats as PairFigures
+from .ice.stats import CandidatePairStats
 from .states import (
     CandidatePairState,
     CandidateType,
@@ -109,7 +109,7 @@ class ICECandidateStats(Stats):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CandidatePairStats(Stats):
+class ICECandidatePairStats(Stats):
     type: str = field(default="candidate-pair", init=False)
     transport_id: str
     local_candidate_id: str
@@ -163,7 +163,7 @@ class StatsReport(dict[str, Stats]):
     """Entries by their id."""
 
     def of(self, kind: type[S]) -> list[S]:
-        """The entries of one kind: ``report.of(CandidatePairStats)``."""
+        """The entries of one kind: ``report.of(ICECandidatePairStats)``."""
         return [entry for entry in self.values() if isinstance(entry, kind)]
 
     def add(self, entry: Stats) -> None:
@@ -210,7 +210,7 @@ def collect(transport: BundleTransport) -> StatsReport:
     return report
 
 
-def _transport(transport: BundleTransport, pairs: Iterable[PairFigures], now: float) -> TransportStats:
+def _transport(transport: BundleTransport, pairs: Iterable[CandidatePairStats], now: float) -> TransportStats:
     ice, dtls = transport.ice, transport.dtls
     return TransportStats(
         id=_TRANSPORT_ID,
@@ -254,11 +254,13 @@ def _candidate_id(side: str, candidate: Candidate, generation: str) -> str:
     return f"{side}-candidate-{hashlib.blake2b(path.encode(), digest_size=8, key=_SECRET).hexdigest()}"
 
 
-def _pair_id(pair: PairFigures) -> str:
+def _pair_id(pair: CandidatePairStats) -> str:
     return f"candidate-pair-{pair.generation}-{pair.id}"
 
 
-def _add_candidates(report: StatsReport, transport: BundleTransport, pairs: Iterable[PairFigures], now: float) -> None:
+def _add_candidates(
+    report: StatsReport, transport: BundleTransport, pairs: Iterable[CandidatePairStats], now: float
+) -> None:
     """All that were told, and those that checks brought to light."""
     newest = transport.gatherer.get_local_parameters().username_fragment
     for local in transport.gatherer.get_local_candidates():
@@ -291,8 +293,8 @@ def _candidate(side: str, candidate: Candidate, generation: str, now: float) -> 
     )
 
 
-def _candidate_pair(pair: PairFigures, now: float) -> CandidatePairStats:
-    return CandidatePairStats(
+def _candidate_pair(pair: CandidatePairStats, now: float) -> ICECandidatePairStats:
+    return ICECandidatePairStats(
         id=_pair_id(pair),
         timestamp=now,
         transport_id=_TRANSPORT_ID,

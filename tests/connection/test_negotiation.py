@@ -13,13 +13,13 @@ from tests.support.perfect import Negotiator, Wire
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py import (
-    CandidatePairStats,
     Configuration,
     ConnectionFailedError,
     DataChannel,
     DataChannelStats,
     DTLSTransport,
     ICECandidate,
+    ICECandidatePairStats,
     ICECandidateStats,
     ICETransport,
     PeerConnection,
@@ -583,7 +583,7 @@ def test_statistics_of_a_connection() -> None:
         )
         (transport,) = report.of(TransportStats)
         pair = report[transport.selected_candidate_pair_id or ""]
-        assert isinstance(pair, CandidatePairStats)
+        assert isinstance(pair, ICECandidatePairStats)
         assert pair.nominated
         assert pair.current_round_trip_time == pytest.approx(0.02, abs=0.005)
         for name in (

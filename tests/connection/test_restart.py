@@ -24,7 +24,7 @@ from tests.support.connections import Peer
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py import (
-    CandidatePairStats,
+    ICECandidatePairStats,
     ICECandidateStats,
     ICEServer,
     TransportStats,
@@ -227,10 +227,10 @@ def test_statistics_over_a_restart() -> None:
             report = await pc.get_stats()
             [transport] = report.of(TransportStats)
             selected = report[transport.selected_candidate_pair_id or ""]
-            assert isinstance(selected, CandidatePairStats)
-            ids = [pair.id for pair in report.of(CandidatePairStats)]
+            assert isinstance(selected, ICECandidatePairStats)
+            ids = [pair.id for pair in report.of(ICECandidatePairStats)]
             assert len(ids) == len(set(ids))
-            for pair in report.of(CandidatePairStats):
+            for pair in report.of(ICECandidatePairStats):
                 for candidate in (pair.local_candidate_id, pair.remote_candidate_id):
                     assert isinstance(report[candidate], ICECandidateStats)
             local = report[selected.local_candidate_id]
