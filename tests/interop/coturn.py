@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ipaddress
+import itertools
 import os
 import random
 import shutil
@@ -25,7 +26,8 @@ from cryptography.x509.oid import NameOID
 USERNAME = "alice"
 PASSWORD = "correct-horse"
 REALM = "coturn.test"
-_START_TIMEOUT = 10.0
+_KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+_START_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def coturn(*options: str, users: bool = True) -> Iterator[Coturn]:
     assert program is not None
     with tempfile.TemporaryDirectory(prefix="coturn-") as name:
         directory = Path(name)
-        port, tls_port = _free_port(), _free_port()
+        port, tls_port = _free_ports()
         certificate, key = make_certificate(directory, "127.0.0.1", "::1")
         log = directory / "turnserver.log"
         command = [
@@ -115,13 +117,23 @@ def has_ipv6_loopback() -> bool:
     return True
 
 
-def _free_port() -> int:
-    """One that no other program is given by chance before the server binds it: below those that systems give away."""
-    while True:
-        port = random.randrange(20000, 32768)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
-            sock.bind(("127.0.0.1", port))
-            return port
+def _free_ports() -> list[int]:
+    """Two that no other program is given by chance before the server binds them: below those that systems give away.
+
+    The server takes the port above each as well, for RFC 5780.
+    """
+    chosen = random.sample(range(20000, 32768, 2), 100)
+    free = (port for port in chosen if all(_is_free(kind, one) for kind in _KINDS for one in (port, port + 1)))
+    return list(itertools.islice(free, 2))
+
+
+def _is_free(kind: socket.SocketKind, port: int) -> bool:
+    with socket.socket(socket.AF_INET, kind) as sock:
+        try:
+            sock.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

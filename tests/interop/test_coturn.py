@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -62,7 +61,7 @@ class Side:
         policy: str = "relay",
         password: str = PASSWORD,
         tls: ssl.SSLContext | None = None,
-        gather_timeout: float = 5.0,
+        gather_timeout: float = 60.0,
     ) -> None:
         settings = SettingEngine()
         settings.set_include_loopback_candidate(True)
@@ -229,9 +228,8 @@ def test_an_unreachable_server_delays_nothing_but_itself(server: Coturn) -> None
             "turns:localhost:1",
             f"stun:127.0.0.1:{port}",
         ]
-        async with Side([*dead, server.url()], policy="all", gather_timeout=1.0) as side:
+        async with Side([*dead, server.url()], policy="all", gather_timeout=5.0) as side:
             found = asyncio.Event()
-            started = time.monotonic()
 
             def on_candidate(candidate: ICECandidate | None) -> None:
                 if candidate is not None and candidate.typ is CandidateType.RELAY:
@@ -240,7 +238,7 @@ def test_an_unreachable_server_delays_nothing_but_itself(server: Coturn) -> None
             side.gatherer.on_local_candidate(on_candidate)
             await side.gatherer.gather()
             await found.wait()
-            assert time.monotonic() - started < 0.9
+            assert not [error for error in side.errors if error.url.startswith(dead[0])], "it is still being asked"
             await side.gatherer.gathering_complete()
             await asyncio.sleep(0)
             assert {error.url.partition("?")[0] for error in side.errors} >= {url.partition("?")[0] for url in dead}
@@ -314,7 +312,7 @@ def make_connection(urls: list[str], *, password: str = PASSWORD, tls: ssl.SSLCo
     settings = SettingEngine()
     settings.set_include_loopback_candidate(True)
     settings.set_turn_tls_context(tls)
-    settings.set_stun_gather_timeout(1.0)
+    settings.set_stun_gather_timeout(60.0)
     configuration = Configuration([ICEServer(urls, USERNAME, password)], ice_transport_policy="relay")
     return API(setting_engine=settings).new_peer_connection(configuration)
 

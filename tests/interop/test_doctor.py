@@ -17,6 +17,8 @@ from .coturn import PASSWORD, USERNAME, Coturn, coturn
 pytestmark = [pytest.mark.interop, pytest.mark.needs("coturn"), pytest.mark.realtime]
 
 WAYS = ("udp", "tcp", "tls")
+# Where something stays silent: the doctor waits for it in full, and twice.
+SHORT = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def server() -> Iterator[Coturn]:
 
 
 def diagnose(
-    server: Coturn, url: str, *, password: str = PASSWORD, trusts: bool = True, timeout: float = 2.0
+    server: Coturn, url: str, *, password: str = PASSWORD, trusts: bool = True, timeout: float = 20.0
 ) -> Report:
     context = server.tls_context() if trusts else None
     parsed = replace(parse_url(url), username=USERNAME, password=password)
@@ -39,13 +41,15 @@ def way(report: Report, transport: str) -> Way:
 
 @pytest.mark.parametrize("transport", WAYS)
 def test_each_way_gives_an_address_and_a_relay(server: Coturn, transport: str) -> None:
-    report = diagnose(server, server.url("turns" if transport == "tls" else "turn"))
+    is_secure = transport == "tls"
+    timeout = SHORT if is_secure else 20.0
+    report = diagnose(server, server.url("turns" if is_secure else "turn"), timeout=timeout)
     found = way(report, transport)
     assert found.reached, found.problem
     assert found.mapped is not None
     assert found.mapped[0] == "127.0.0.1"
     assert found.took is not None
-    assert 0 < found.took < 2
+    assert 0 < found.took < timeout
     assert found.relayed is not None, found.relay_problem
     assert 49152 <= found.relayed[1] <= 49999
     assert report.can_connect
@@ -58,7 +62,7 @@ def test_a_wrong_password_is_told_in_words(server: Coturn) -> None:
 
 
 def test_a_certificate_that_nobody_vouches_for_is_told_in_words(server: Coturn) -> None:
-    assert "not trusted" in way(diagnose(server, server.url("turns"), trusts=False), "tls").problem
+    assert "not trusted" in way(diagnose(server, server.url("turns"), trusts=False, timeout=SHORT), "tls").problem
 
 
 def test_a_certificate_for_another_address_is_told_in_words(server: Coturn) -> None:

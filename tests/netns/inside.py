@@ -17,7 +17,7 @@ from .namespaces import Namespace
 _CLONE_NEWNET = 0x40000000
 
 
-def run_inside(namespace: Namespace, main: Callable[[], Coroutine[Any, Any, None]], *, timeout: float = 30.0) -> None:
+def run_inside(namespace: Namespace, main: Callable[[], Coroutine[Any, Any, None]], *, timeout: float = 100.0) -> None:
     """``run_real`` in a thread of its own. Raises what it raises."""
     errors: list[BaseException] = []
 

@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakSet
 
 # Seconds for a thread that is at its end to end.
-_THREAD_MAY_END = 2.0
+_THREAD_MAY_END = 20.0
 
 # How often the loop turns after the test's end, for what closes in its next turns: transports, cancelled tasks.
 _TURNS_TO_SETTLE = 20

@@ -11,7 +11,7 @@ from .leaks import Watch, settle
 T = TypeVar("T")
 
 
-def run_real(main: Coroutine[Any, Any, T], *, timeout: float = 30.0) -> T:
+def run_real(main: Coroutine[Any, Any, T], *, timeout: float = 100.0) -> T:
     """Run ``main`` on a fresh real loop; fail after ``timeout`` seconds, or when anything is left (see leaks)."""
     loop = asyncio.SelectorEventLoop()
     watch = Watch(loop)
