@@ -334,15 +334,11 @@ def test_the_address_that_answers_waits_for_no_other_and_is_given_back_whenever(
                 )
 
         server.prepare = stall
-        loop = asyncio.get_running_loop()
         gathered = Gathered(network.host("alice", "192.0.2.1", "2001:db8::1"), url_of("udp"))
-        began = loop.time()
         await gathered.agent.gather_candidates()
-        while not gathered.relayed and loop.time() - began < closes_after:
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(1.2)
         assert gathered.relayed == ["192.0.2.4", "2001:db8::4"]
-        assert loop.time() - began < 1.2
-        await asyncio.sleep(began + closes_after - loop.time())
+        await asyncio.sleep(closes_after - 1.2)
         await gathered.agent.close()
         await asyncio.sleep(1)
         assert server.allocations == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import cast
+import struct
+from typing import Any, cast
 
 import pytest
 
@@ -90,6 +91,48 @@ def test_the_peer_closes() -> None:
         await collector.until(lost=True)
         assert len(collector.lost) == 1
         await peer.stop()
+
+    run_real(main())
+
+
+def test_a_peer_that_closes_and_reads_no_more_is_lost_at_once() -> None:
+    """What it has not taken is nothing to wait for: it would hold the connection open for minutes."""
+
+    async def main() -> None:
+        peer = Peer()
+        stream = await connect_tcp(await peer.start())
+        collector = Collector(stream)
+        _, writer = await peer.accepted
+        transport = cast(asyncio.Transport, writer.transport)
+        transport.pause_reading()
+        stream.write(bytes(16 << 20))
+        assert stream.write_buffer_size
+        transport.write_eof()
+        await collector.until(lost=True)
+        stream.close()
+        await peer.stop()
+
+    run_real(main())
+
+
+def test_a_connection_that_the_peer_has_reset_already_is_lost_and_no_error_in_the_loop() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            connect = loop.sock_connect
+
+            async def connect_and_be_reset(sock: socket.socket, address: Any) -> None:
+                await connect(sock, address)
+                accepted, _ = server.accept()
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                accepted.close()
+
+            loop.sock_connect = connect_and_be_reset  # type: ignore[method-assign]
+            stream = await connect_tcp(server.getsockname())
+            assert stream.remote_address == server.getsockname()
+            collector = Collector(stream)
+            await collector.until(lost=True)
+            stream.close()
 
     run_real(main())
 

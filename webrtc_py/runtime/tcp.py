@@ -22,14 +22,21 @@ _MAX_UNSENT = 128 << 10
 class TCPStream(asyncio.Protocol):
     """A :class:`Stream` on asyncio's transport. It does not read until somebody takes the data."""
 
-    def __init__(self, shared: Shared, on_made: Callable[[TCPStream], None] | None = None) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        on_made: Callable[[TCPStream], None] | None = None,
+        *,
+        remote_address: Address = ("", 0),
+    ) -> None:
+        """``remote_address`` is what was connected to: once the peer has reset a connection the system cannot tell."""
         self._shared = shared
         self._on_made = on_made
         self._transport: asyncio.Transport | None = None
         self._on_data: Callable[[bytes], None] | None = None
         self._on_lost: Callable[[Exception | None], None] | None = None
         self._local_address: Address = ("", 0)
-        self._remote_address: Address = ("", 0)
+        self._remote_address = remote_address
         self._lost = False
         self._error: Exception | None = None
 
@@ -68,7 +75,9 @@ class TCPStream(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.pause_reading()
         self._local_address = _from_system(transport.get_extra_info("sockname"))
-        self._remote_address = _from_system(transport.get_extra_info("peername"))
+        peer = transport.get_extra_info("peername")
+        if peer is not None:
+            self._remote_address = _from_system(peer)
         if self._on_made is not None:
             with self._shared.step:
                 self._on_made(self)
@@ -77,6 +86,12 @@ class TCPStream(asyncio.Protocol):
         if self._on_data is not None:
             with self._shared.step:
                 self._on_data(data)
+
+    def eof_received(self) -> bool:
+        """The peer ends the connection. asyncio would first wait for it to take what it may never take."""
+        if self._transport is not None:
+            self._transport.abort()
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -167,7 +182,7 @@ async def connect_tcp(address: Address, *, local_host: str | None = None, local_
             any_host = "::" if ":" in address[0] else "0.0.0.0"
             sock.bind(_to_system((local_host or any_host, local_port)))
         await shared.loop.sock_connect(sock, _to_system(address))
-        _, stream = await shared.loop.create_connection(lambda: TCPStream(shared), sock=sock)
+        _, stream = await shared.loop.create_connection(lambda: TCPStream(shared, remote_address=address), sock=sock)
     except BaseException:
         sock.close()
         raise
