@@ -177,6 +177,20 @@ def test_a_loss_before_there_is_a_receiver_is_told_to_it() -> None:
     with_streams(test)
 
 
+def test_an_end_that_shows_only_when_somebody_reads_is_told_once() -> None:
+    async def test(near: VirtualStream, far: VirtualStream) -> None:
+        client_tls, server_tls = await shake_hands(near, far)
+        far.write(b"\x17\x03\x03\x00\x20" + bytes(32))
+        await asyncio.sleep(1)
+        client = End(client_tls)
+        await asyncio.sleep(1)
+        assert len(client.lost) == 1
+        client_tls.close()
+        server_tls.close()
+
+    with_streams(test)
+
+
 def test_a_name_that_cannot_be_one_is_an_error_of_the_connection() -> None:
     async def test(near: VirtualStream, far: VirtualStream) -> None:
         with pytest.raises(OSError, match="no name for TLS"):

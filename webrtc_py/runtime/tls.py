@@ -82,8 +82,9 @@ class TLSStream:
 
     def set_receiver(self, on_data: Callable[[bytes], None], on_lost: Callable[[Exception | None], None]) -> None:
         self._on_data, self._on_lost = on_data, on_lost
-        self._read()
-        if self._ended and self._on_lost is not None:
+        had_ended = self._ended
+        self._read()  # which tells of an end that only shows now
+        if had_ended and self._on_lost is not None:
             on_lost(self._error)
 
     def write(self, data: bytes) -> None:
