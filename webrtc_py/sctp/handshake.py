@@ -63,7 +63,7 @@ class Peer:
     reconfig: bool = False
     zero_checksum: bool = False
     padding: bool = False
-    """It lists PAD, and with that says that it reads records of any size (see ``path_mtu``)."""
+    """It lists PAD, and with that says that it answers probes and reads records of any size (see ``path_mtu``)."""
 
 
 @dataclass(frozen=True, slots=True)

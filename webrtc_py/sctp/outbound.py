@@ -14,7 +14,7 @@ from .chunk import BEGINNING, DATA, DATA_HEADER, DATA_HEADER_SIZE, END, IMMEDIAT
 from .congestion import CongestionWindow, RoundTripTime
 from .events import AssociationEvent
 from .packet import HEADER_SIZE, HEADER_WORDS, checksum_seed, padded
-from .path_mtu import ETHERNET_PACKET, PathMtu
+from .path_mtu import PathMtu
 from .retransmission import RetransmissionQueue
 from .send_queue import Message, SendQueue
 
@@ -123,7 +123,7 @@ class Outbound:
         self.congestion.ssthresh = a_rwnd
         self.forward_tsn = forward_tsn
         self.zero_checksum = zero_checksum
-        largest = self._largest_packet_size if large_packets else min(self._largest_packet_size, ETHERNET_PACKET)
+        largest = self._largest_packet_size if large_packets else self._base_packet_size
         self.path_mtu = PathMtu(self._base_packet_size, largest)
 
     @property

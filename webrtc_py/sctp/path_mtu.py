@@ -1,13 +1,13 @@
 """How large a packet the path carries: packetization layer path MTU discovery (RFC 8899) for SCTP (its section 6.2.1).
 
-A probe is a HEARTBEAT with a PAD chunk (RFC 4820) that fills the packet to the size in question. A peer that does not
-know PAD skips it, as its type's highest bits say, so every peer answers; only the small answer comes back. A probe that
-is lost costs nothing: it counts neither as an error nor as congestion. Large packets are bundles of chunks that each
-fit into the smallest packet, so that going back to that is possible at any time.
+A probe is a HEARTBEAT with a PAD chunk (RFC 4820) that fills the packet to the size in question; only the small answer
+comes back. A probe that is lost costs nothing: it counts neither as an error nor as congestion. Large packets are
+bundles of chunks that each fit into the smallest packet, so that going back to that is possible at any time.
 
-What exceeds Ethernet is tried only with a peer that lists PAD among its supported extensions (RFC 5061 section 4.2.7),
-as we do. Others may not read what the path carries: aiortc takes 1500 bytes of a DTLS record at a time and is late by a
-packet for ever after, and most have a buffer of 2 KiB.
+Only a peer that lists PAD among its supported extensions (RFC 5061 section 4.2.7), as we do, is probed. Others should
+skip what they do not know, as PAD's highest bits say, but one ends its whole process at a chunk of a type unknown to
+it. Nor may they read what the path carries: aiortc takes 1500 bytes of a DTLS record at a time and is late by a packet
+for ever after, and most have a buffer of 2 KiB.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _SETTLE_TIME = 5.0
 # So many samples of large packets lost in a row, each with a retransmission in a small one that arrived, are no chance.
 _MAX_LOSSES = 3
 
-ETHERNET_PACKET = 1400
-"""An SCTP packet that fits an Ethernet frame below IPv6, UDP, DTLS and a TURN channel."""
+# An SCTP packet that fits an Ethernet frame below IPv6, UDP, DTLS and a TURN channel.
+_ETHERNET_PACKET = 1400
 
 _INFO = struct.Struct("!LL")
 
@@ -40,7 +40,7 @@ def probe_sizes(base: int, largest: int) -> tuple[int, ...]:
     record (16384 bytes). Steps between them would gain less than they cost.
     """
     chunk = base - HEADER_SIZE
-    sizes = (ETHERNET_PACKET, HEADER_SIZE + 7 * chunk, HEADER_SIZE + 14 * chunk)
+    sizes = (_ETHERNET_PACKET, HEADER_SIZE + 7 * chunk, HEADER_SIZE + 14 * chunk)
     return tuple(size for size in sizes if base < size <= largest)
 
 
