@@ -38,8 +38,8 @@ from .jsep import (
     implicit_type,
 )
 from .jsep.signaling import Side, needs_rollback
+from .negotiation_needed import NegotiationNeeded
 from .runtime.event import Event, EventQueue
-from .runtime.operations import OperationsChain
 from .runtime.shared import Shared
 from .sctp_transport import SCTPTransport
 from .session_description import SessionDescription
@@ -95,9 +95,6 @@ class PeerConnection:
         self._closing: asyncio.Task[None] | None = None
         self._running: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._chain = OperationsChain(self._on_chain_empty)
-        self._update_on_empty = False
-        self._negotiation_needed = False
         self._data_wanted = False
         self._negotiation = Negotiation(
             Author(
@@ -118,7 +115,9 @@ class PeerConnection:
         self.on_ice_connection_state_change = self._states.on_ice_change
         self.on_connection_state_change = self._states.on_connection_change
         self.on_signaling_state_change = Event[SignalingState]("on_signaling_state_change", self._events)
-        self.on_negotiation_needed = Event[()]("on_negotiation_needed", self._events)
+        self._negotiation_needed = NegotiationNeeded(self._events, self._is_stable, self._needs_offer)
+        self._chain = self._negotiation_needed.chain
+        self.on_negotiation_needed = self._negotiation_needed.on_negotiation_needed
         self.on_data_channel = Event[DataChannel]("on_data_channel", self._events)
         self._transport = self._make_transport()
         self._fill_pool()
@@ -262,7 +261,7 @@ class PeerConnection:
         """
         if not self._closed:
             self._negotiation.replace_credentials(needs_offer=True)
-            self._update_negotiation_needed()
+            self._negotiation_needed.update()
 
     def create_data_channel(self, label: str, init: DataChannelInit | None = None, **init_fields: Any) -> DataChannel:
         """A data channel, which opens when the connection is there; the first one needs negotiation.
@@ -273,7 +272,7 @@ class PeerConnection:
         self._check_open()
         channel = self._transport.sctp.create_data_channel(label, init, **init_fields)
         self._data_wanted = True
-        self._update_negotiation_needed()
+        self._negotiation_needed.update()
         return channel
 
     def get_configuration(self) -> Configuration:
@@ -408,9 +407,8 @@ class PeerConnection:
         await self._execute(plan)
         self._surface_candidates()
         self._states.wake()
-        if self.signaling_state is SignalingState.STABLE:
-            self._negotiation_needed = False
-            self._update_negotiation_needed()
+        if self._is_stable():
+            self._negotiation_needed.exchanged()
 
     async def _execute(self, plan: Plan) -> None:
         for step in plan:
@@ -478,27 +476,11 @@ class PeerConnection:
             self._log(f"signaling state: {before.value} -> {after.value}")
             self.on_signaling_state_change.emit(after)
 
-    def _on_chain_empty(self) -> None:
-        if self._update_on_empty:
-            self._update_on_empty = False
-            self._update_negotiation_needed()
+    def _is_stable(self) -> bool:
+        return self.signaling_state is SignalingState.STABLE
 
-    def _update_negotiation_needed(self) -> None:
-        """W3C's "update the negotiation-needed flag", done when the chain is empty and the event's turn has come."""
-        if not self._chain.empty:
-            self._update_on_empty = True
-        else:
-            self._events.post("on_negotiation_needed", self._negotiation_needed_handler, ())
-
-    def _negotiation_needed_handler(self) -> Callable[[], object] | None:
-        if not self._chain.empty:
-            self._update_on_empty = True
-            return None
-        if self.signaling_state is not SignalingState.STABLE:
-            return None
-        needed = self._negotiation.needs_offer(data=self._data_wanted)
-        changed, self._negotiation_needed = needed and not self._negotiation_needed, needed
-        return self.on_negotiation_needed.handler if changed else None
+    def _needs_offer(self) -> bool:
+        return self._negotiation.needs_offer(data=self._data_wanted)
 
     def _log(self, change: str) -> None:
         """A change of state, under the name that the layers below give to their lines too."""
