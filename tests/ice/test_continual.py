@@ -150,6 +150,28 @@ def test_an_interface_that_flaps_costs_a_round_a_second() -> None:
     in_network(test, delay=0.02)
 
 
+def test_an_interface_that_flaps_while_a_server_is_dead_piles_up_nothing() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        server = network.turn_server("turn.example", "192.0.2.4")
+        alice = network.host("alice", "192.0.2.1")
+        alice.add_interface("wlan0", "192.0.2.2")
+        async with End(alice, urls=[TURN]) as end:
+            assert ("relay", "192.0.2.4") in end.addresses()
+            server.silent = True
+            most = 0
+            for turn in range(300):
+                await asyncio.sleep(1)
+                alice.set_interface_up("wlan0", bool(turn % 2))
+                most = max(most, len(asyncio.all_tasks()))
+            assert most < 20
+            server.silent = False
+            await asyncio.sleep(30)
+            assert ("relay", "192.0.2.4") in end.addresses()
+            assert server.allocations == 1
+
+    in_network(test)
+
+
 def test_interfaces_that_cannot_be_read_for_a_while_are_read_later() -> None:
     async def test(network: VirtualNetwork) -> None:
         alice = network.host("alice", "192.0.2.1")

@@ -60,6 +60,7 @@ class RelayGathering:
         self._allocations: dict[ServerURL, list[Allocation]] = {}
         self._given: dict[ServerURL, set[int]] = {}
         self._locks: dict[ServerURL, asyncio.Lock] = {}
+        self._waiting: set[ServerURL] = set()
         self._held_off: dict[ServerURL, float] = {}
         self._addresses = plan.addresses
 
@@ -90,8 +91,12 @@ class RelayGathering:
 
         ``servers`` are its addresses, ``addresses`` ours as they are now.
         """
+        self._addresses = addresses
+        if url in self._waiting:
+            return  # who waits will find what is there then; a dead server would have many wait
+        self._waiting.add(url)
         async with self._locks.setdefault(url, asyncio.Lock()):
-            self._addresses = addresses
+            self._waiting.discard(url)
             await self._gather(url, servers, index)
 
     async def _gather(self, url: ServerURL, servers: Sequence[Address], index: int) -> None:
