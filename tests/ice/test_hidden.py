@@ -165,6 +165,26 @@ def test_the_first_name_can_be_chosen_and_a_restart_keeps_the_names() -> None:
     in_network(test)
 
 
+def test_agents_that_were_given_one_name_share_it_until_the_last_has_gone() -> None:
+    """As all connections of one ``SettingEngine`` are. A name stands for one address only."""
+
+    async def test(network: VirtualNetwork) -> None:
+        alice, bob = network.host("alice", "10.0.0.1"), network.host("bob", "10.0.0.3")
+        options = {"net": alice, "multicast_dns_host_name": "alice-at-home.local", **HIDDEN}
+        async with Told(**options) as first, Told(net=bob) as other:
+            async with Told(**options) as second:
+                assert [one.address for one in (*first.candidates, *second.candidates)] == ["alice-at-home.local"] * 2
+            assert await other.agent.look_up("alice-at-home.local") == "10.0.0.1"
+            alice.add_interface("wlan0", "10.0.0.2")
+            async with Told(interface_filter=lambda name: name == "wlan0", **options) as elsewhere:
+                [candidate] = elsewhere.candidates
+                assert NAME.match(candidate.address)
+        async with Told(net=bob) as other:
+            assert await other.agent.look_up("alice-at-home.local") is None
+
+    in_network(test)
+
+
 @pytest.mark.parametrize("name", ["alice", "alice.home.local", "al ice.local", ".local"])
 def test_a_name_that_nobody_could_look_up_is_refused(name: str) -> None:
     with pytest.raises(InvalidAccessError, match="one label"):

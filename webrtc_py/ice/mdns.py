@@ -51,9 +51,10 @@ def is_usable_name(name: str) -> bool:
 
 @dataclass(slots=True)
 class _Published:
-    """A name of ours, with the address behind it."""
+    """A name of ours, with the address behind it, and how many have published it."""
 
     record: AddressRecord
+    users: int = 0
     answered: float = -_ANSWER_INTERVAL
     due: asyncio.TimerHandle | None = None
 
@@ -106,20 +107,29 @@ class LocalNames:
 
     # Names of ours
 
-    async def publish(self, name: str, address: str) -> None:
-        """Answer for ``name`` from now on. OSError when nobody could hear that.
+    async def publish(self, name: str, address: str) -> bool:
+        """Answer for ``name`` until all who published it have withdrawn it. OSError when nobody could hear that.
+
+        False when it is another address's here: a name hides one.
 
         The draft asks for an announcement too. But after it RFC 6762 section 6 would have us wait a second before the
         first answer, and nobody knows the name before the peer does.
         """
         await self._open()
-        self._published[name.lower()] = _Published(AddressRecord(name.lower(), address))
+        name = name.lower()
+        published = self._published.setdefault(name, _Published(AddressRecord(name, address)))
+        if published.record.address != address:
+            return False
+        published.users += 1
+        return True
 
     def withdraw(self, name: str) -> None:
         """Answer no more, and say goodbye to who may remember (RFC 6762 section 10.1)."""
-        published = self._published.pop(name.lower(), None)
-        if published is None:
+        published = self._published[name.lower()]
+        published.users -= 1
+        if published.users:
             return
+        del self._published[name.lower()]
         if published.due is not None:
             published.due.cancel()
         if published.answered >= 0:
@@ -290,8 +300,11 @@ class AgentNames:
         async with self._naming:  # two generations may ask at once
             name = self._hidden.get(address)
             if name is None:
-                name = self._first_name or new_name()
-                await self._shared_names().publish(name, address)
+                names = self._shared_names()
+                name = self._first_name
+                if not name or not await names.publish(name, address):
+                    name = new_name()
+                    await names.publish(name, address)
                 self._first_name = ""
                 self._hidden[address] = name
             return name
