@@ -229,6 +229,25 @@ def test_the_only_pair_is_nominated_again_and_again() -> None:
     assert hand.core.selected is hand.pair()
 
 
+def test_a_nomination_goes_on_whatever_is_checked_meanwhile() -> None:
+    """Consent has expired in an outage, so the peer's first check after it makes us check the nominated pair again."""
+    hand = Hand(controlling=True, failed_timeout=90)
+    hand.core.add_remote_candidate(host(*THERE), hand.now)
+    [check] = hand.requests()
+    hand.answer(check)
+    hand.wait(31)
+    assert hand.core.path is None
+    hand.requests()
+    hand.ask()
+    hand.wait(0.1)
+    hand.answer(next(request for request in hand.requests() if "USE-CANDIDATE" not in request[1].attributes))
+    assert hand.core.path is hand.pair()
+    hand.wait(6)
+    [*_, nomination] = [request for request in hand.requests() if "USE-CANDIDATE" in request[1].attributes]
+    hand.answer(nomination)
+    assert hand.core.selected is hand.pair()
+
+
 # The controlled agent (RFC 8445 section 7.3.1.5)
 
 

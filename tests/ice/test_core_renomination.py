@@ -146,7 +146,17 @@ def test_of_two_changes_the_last_counts() -> None:
     change(alice, "192.0.2.3")
     wire.run(5)
     assert in_use(alice, bob) == {"192.0.2.3"}
-    assert len([packet for packet in alice.sent() if packet.has("USE-CANDIDATE") and packet.time > 104]) <= 2
+    assert len([packet for packet in alice.sent() if packet.has("USE-CANDIDATE") and packet.time > 104]) == 3
+
+
+@pytest.mark.row("REN-03")
+def test_a_change_back_counts_though_the_first_one_is_not_confirmed_yet() -> None:
+    wire, alice, bob = two_paths()
+    change(alice, "192.0.2.3")
+    change(alice, "192.0.2.2")
+    wire.run(5)
+    assert in_use(alice, bob) == {"192.0.2.2"}
+    assert alice.selections == 1
 
 
 def test_what_cannot_be_changed_to() -> None:

@@ -129,8 +129,8 @@ class Checks:
         return min((t.due for t in self._transactions.values()), default=math.inf)
 
     def cancel(self, pair: CandidatePair) -> None:
-        """No more retransmissions on this pair, but an answer still counts (RFC 8445 section 7.3.1.4)."""
-        cancelled = [transaction for transaction in self._transactions.values() if transaction.pair is pair]
+        """No more retransmissions of its checks, but an answer still counts (RFC 8445 section 7.3.1.4)."""
+        cancelled = [t for t in self._transactions.values() if t.pair is pair and t.purpose is Purpose.CHECK]
         for transaction in cancelled:
             transaction.cancel()
         for transaction in cancelled[:-MAX_CANCELLED]:
@@ -143,23 +143,30 @@ class Checks:
                 transaction.cancel()
 
     def cancel_nominations(self) -> None:
-        """The role has changed: it is the peer that nominates."""
+        """The peer is to nominate, or another pair is."""
         for transaction in self._transactions.values():
             if transaction.purpose is Purpose.NOMINATION:
                 transaction.cancel()
 
-    def forget(self, pair: CandidatePair) -> None:
-        """What is under way on this pair has been answered otherwise."""
+    @property
+    def nominee(self) -> CandidatePair | None:
+        """The pair that has been nominated last, until that is answered or given up."""
+        nominations = (t for t in self._transactions.values() if t.purpose is Purpose.NOMINATION)
+        return next((t.pair for t in nominations if not t.cancelled), None)
+
+    def forget(self, pair: CandidatePair, purpose: Purpose | None = None) -> None:
+        """What is under way on this pair counts no more: all of it, or what has this purpose."""
         for transaction in [t for t in self._transactions.values() if t.pair is pair]:
-            del self._transactions[transaction.id]
+            if purpose in (None, transaction.purpose):
+                del self._transactions[transaction.id]
 
     def forget_all(self) -> None:
         self._transactions.clear()
 
-    @property
-    def are_pending(self) -> bool:
-        """Whether checks are under way whose outcome matters."""
-        return any(t.purpose is Purpose.CHECK and not t.cancelled for t in self._transactions.values())
+    def are_pending(self, pair: CandidatePair | None = None) -> bool:
+        """Whether checks are under way whose outcome matters: any, or on this pair."""
+        pending = (t for t in self._transactions.values() if t.purpose is Purpose.CHECK and not t.cancelled)
+        return any(pair in (None, t.pair) for t in pending)
 
     def match(self, response: stun.Message, base_id: int, source: Address) -> Transaction | None:
         """The transaction that a response ends, which is then forgotten; None when the response is to be dropped.

@@ -254,7 +254,7 @@ class Core:
             raise InvalidAccessError(f"there is no candidate pair {local} -> {remote}")
         if not pair.has_consent(now):
             raise InvalidStateError(f"{pair} cannot be nominated: it is {pair.state}, and its checks are not answered")
-        if pair is not self.selected:
+        if pair is not self.selected or self._session.checks.nominee not in (None, pair):
             search.nominate(pair, now)
             self._settle(now)
 

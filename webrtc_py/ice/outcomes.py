@@ -62,24 +62,19 @@ class Outcomes:
         if transaction.purpose is Purpose.CONSENT:
             self._upkeep.answered(transaction)
         if not pair.succeeded:
-            session.checks.forget(pair)
+            session.checks.forget(pair, Purpose.CHECK)
             session.checklist.succeeded(pair)
             session.pairing.learn_local(pair, mapped)
             session.trace(now, "works%s: %s", _took(round_trip_time), pair)
         if transaction.purpose is Purpose.NOMINATION and session.controlling:
-            self._nomination_accepted(transaction, now)
+            # Another one may have taken the place of a nomination that was cancelled.
+            if not transaction.cancelled and pair is not session.selected:
+                self._upkeep.select(pair, now)
         elif pair.nominate_on_success and not session.controlling:
             self._upkeep.nominated_by_peer(pair, now)
         if not had_consent:
             self._works_again(transaction, now)
         self._search.consider(pair, now)
-
-    def _nomination_accepted(self, transaction: Transaction, now: float) -> None:
-        pair, nomination = transaction.pair, self._search.nomination
-        if pair is nomination.nominee:
-            nomination.nominee = None
-            if pair is not self._session.selected:
-                self._upkeep.select(pair, now)
 
     def _works_again(self, transaction: Transaction, now: float) -> None:
         session, pair = self._session, transaction.pair
@@ -95,19 +90,15 @@ class Outcomes:
         if transaction.purpose is Purpose.CONSENT or pair not in session.checklist:
             return
         if transaction.cancelled:
-            if pair.state is _IN_PROGRESS:
+            if pair.state is _IN_PROGRESS and not session.checks.are_pending(pair):
                 session.checklist.failed(pair, "no answer")
-        elif transaction.purpose is Purpose.NOMINATION and session.checklist.in_state(_SUCCEEDED) == [pair]:
-            # There is nothing else that works, so it is nominated again.
-            self._search.nomination.nominee = None
-        else:
+        elif transaction.purpose is Purpose.CHECK or session.checklist.in_state(_SUCCEEDED) != [pair]:
+            # The only pair that works is nominated again.
             self._failed(transaction, "no answer", now)
 
     def _failed(self, transaction: Transaction, why: str, now: float) -> None:
         """RFC 8445 section 7.2.5.2. A nomination that fails does not end the search, nor the use of what is in use."""
         session, pair = self._session, transaction.pair
-        if transaction.purpose is Purpose.NOMINATION and pair is self._search.nomination.nominee:
-            self._search.nomination.nominee = None
         if transaction.purpose is Purpose.CONSENT or transaction.cancelled:
             return
         if pair is not session.selected or not pair.succeeded:

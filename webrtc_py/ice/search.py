@@ -74,7 +74,7 @@ class Search:
         if session.selected is not None and session.is_searching and now >= self._next_revival:
             self._revive(now)
         self._send_checks(now)
-        if session.controlling and session.selected is None:
+        if self._is_to_nominate:
             pair = self.nomination.choose(session.checklist, session.is_complete, now)
             if pair is not None:
                 self.nominate(pair, now)
@@ -91,7 +91,7 @@ class Search:
             due = self._next_ordinary
         if session.selected is not None:
             return min(due, self._next_revival)
-        if session.controlling:
+        if self._is_to_nominate:
             due = min(due, self.nomination.next_timeout(session.checklist, session.is_complete))
         return due
 
@@ -160,6 +160,12 @@ class Search:
     # Nomination
 
     @property
+    def _is_to_nominate(self) -> bool:
+        """Whether it is our turn to choose, and nothing that was chosen is waited for."""
+        session = self._session
+        return session.controlling and session.selected is None and session.checks.nominee is None
+
+    @property
     def renominates(self) -> bool:
         """Whether we may change our mind, as the controlling agent of a peer that understands it."""
         return self.renomination is not None and self.remote_renominates and self._session.controlling
@@ -169,7 +175,6 @@ class Search:
         session = self._session
         session.trace(now, "nominates %s", pair)
         session.checks.cancel_nominations()
-        self.nomination.nominee = pair
         delays = nomination_delays(pair.current_round_trip_time)
         if pair.is_stream:
             delays = (sum(delays),)
@@ -186,7 +191,7 @@ class Search:
         selected = session.selected
         if selected is None or self.renomination is None or not self.renominates:
             return
-        is_steady = session.state is not ICETransportState.DISCONNECTED and self.nomination.nominee is None
+        is_steady = session.state is not ICETransportState.DISCONNECTED and session.checks.nominee is None
         if is_steady and pair is not selected and self.renomination.judge(pair, selected, now):
             self.nominate(pair, now)
 
@@ -194,8 +199,6 @@ class Search:
         """There is no way any more."""
         session = self._session
         session.checks.forget(pair)
-        if pair is self.nomination.nominee:
-            self.nomination.nominee = None
         session.checklist.failed(pair, reason)
 
     def best_with_consent(self, now: float) -> CandidatePair | None:

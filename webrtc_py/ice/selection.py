@@ -24,8 +24,6 @@ class Nomination:
         self._timings = timings
         # When the first check could be made: the waits for better candidates count from there.
         self._began: float | None = None
-        self.nominee: CandidatePair | None = None
-        """What has been nominated and has not been answered yet."""
 
     def begin(self, now: float) -> None:
         """There is a pair to check, and the peer's credentials are known."""
@@ -37,15 +35,11 @@ class Nomination:
 
         ``complete`` says that neither end will name more candidates.
         """
-        if self.nominee is not None:
-            return None
         pair = best(checklist.in_state(CandidatePairState.SUCCEEDED))
         return pair if pair is not None and now >= self._acceptable_from(pair, checklist, complete) else None
 
     def next_timeout(self, checklist: CheckList, complete: bool) -> float:
         """When :meth:`choose` may have another answer by the passing of time alone."""
-        if self.nominee is not None:
-            return math.inf
         pair = best(checklist.in_state(CandidatePairState.SUCCEEDED))
         return self._acceptable_from(pair, checklist, complete) if pair is not None else math.inf
 

@@ -342,7 +342,7 @@ class Upkeep:
             session.set_state(ICETransportState.CONNECTED, f"{session.selected}: the peer is heard again")
         elif session.state is not ICETransportState.CONNECTED:
             session.set_state(ICETransportState.CONNECTED, str(session.selected))
-        if session.is_complete and not session.checks.are_pending and not session.checklist.triggered:
+        if session.is_complete and not session.checks.are_pending() and not session.checklist.triggered:
             session.set_state(ICETransportState.COMPLETED, f"{session.selected}, and nothing is left to check")
 
     def _why_no_path(self) -> str:
