@@ -307,6 +307,36 @@ def test_a_second_dial_leaves_the_first_connection_alone() -> None:
     in_network(test)
 
 
+def test_connecting_in_two_steps() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            with pytest.raises(InvalidStateError, match="not been started"):
+                await pair.one.await_connect()
+            for agent, peer, controlling in ((pair.one, pair.other, True), (pair.other, pair.one, False)):
+                await agent.gather_candidates()
+                agent.start(controlling, *peer.get_local_user_credentials())
+            here, there = await pair.one.await_connect(), await pair.other.await_connect()
+            here.send(b"hello")
+            assert await there.recv() == b"hello"
+            assert (here.bytes_sent, there.bytes_received, there.bytes_sent) == (5, 5, 0)
+            assert await pair.one.await_connect() is here
+
+    in_network(test)
+
+
+def test_dialling_again_after_a_restart_is_the_same_connection() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            await pair.one.restart()
+            await pair.other.restart()
+            assert await pair.connect() == (here, there)
+            here.send(b"hello")
+            assert await there.recv() == b"hello"
+
+    in_network(test)
+
+
 # The end
 
 

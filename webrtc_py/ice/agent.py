@@ -68,6 +68,7 @@ class Agent:
         self._failure = ""
         self._names = AgentNames(options.net, options.multicast_dns_host_name)
         self._closing: asyncio.Task[None] | None = None
+        self._conn: Conn | None = None
         self._listeners: list[AgentListener] = []
         self._events = EventQueue("ICE agent", self._shared)
         self.on_candidate: Event[Candidate | None] = Event("on_candidate", self._events)
@@ -322,11 +323,22 @@ class Agent:
         return await self._connect(False, ufrag, pwd, remote_lite)
 
     async def _connect(self, controlling: bool, ufrag: str, pwd: str, remote_lite: bool) -> Conn:
-        # A call that is refused must leave alone what an earlier one has made.
         self.start(controlling, ufrag, pwd, remote_lite=remote_lite)
-        conn = Conn(self, self._shared)
+        return await self.await_connect()
+
+    async def await_connect(self) -> Conn:
+        """Wait for what :meth:`start` has begun: :meth:`dial` and :meth:`accept` in two steps.
+
+        An agent has one connection, which is the same after a :meth:`restart`. ConnectionFailedError when there is no
+        path, InvalidStateError before the first start.
+        """
+        self._check_open()
+        if self._state is ICETransportState.NEW:
+            raise InvalidStateError("the ICE agent has not been started, so there is nothing to wait for")
+        if self._conn is None:
+            self._conn = Conn(self, self._shared)
         await self._wait_for(lambda: self._newest.core.selected is not None, or_failure=True)
-        return conn
+        return self._conn
 
     async def _wait_for(self, condition: Callable[[], bool], *, or_failure: bool) -> None:
         """Wait for a change that makes it true. ConnectionFailedError or ConnectionClosedError when none can."""

@@ -26,7 +26,10 @@ _ENDED = (ICETransportState.FAILED, ICETransportState.CLOSED)
 
 
 class Conn(AgentListener):
-    """What ``Agent.dial`` and ``Agent.accept`` return. Datagrams come to ``on_data`` if it is set, else to ``recv``."""
+    """An agent's connection, from ``dial``, ``accept`` or ``await_connect``.
+
+    Datagrams come to ``on_data`` if it is set, else to ``recv``.
+    """
 
     def __init__(self, agent: Agent, shared: Shared) -> None:
         self._agent = agent
@@ -60,6 +63,16 @@ class Conn(AgentListener):
         """The address of the peer's candidate in use."""
         pair = self._agent.get_selected_candidate_pair()
         return None if pair is None else (pair[1].address, pair[1].port)
+
+    @property
+    def bytes_sent(self) -> int:
+        """Octets of datagrams, by all paths since the beginning; checks do not count."""
+        return self._agent.traffic.bytes_sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Likewise."""
+        return self._agent.traffic.bytes_received
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send one datagram, which may be lost. Its first byte must not be 0 to 3, which STUN has (RFC 7983)."""
