@@ -117,7 +117,7 @@ class Connections(Service):
         await self._calls[name].pc.add_ice_candidate(candidate)
 
     async def connected(self, name: str) -> None:
-        await self._calls[name].pc.wait_connected(15.0)
+        await self._calls[name].pc.wait_connected(50.0)
 
     def set_servers(self, name: str, urls: list[str], policy: str) -> None:
         """For the next restart."""

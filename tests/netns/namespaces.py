@@ -73,7 +73,7 @@ def _remove(name: str) -> None:
 
 
 def _run(command: list[str], text: str = "") -> str:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=100)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()}\n{text}".rstrip())
     return done.stdout

@@ -22,8 +22,8 @@ from typing import Any
 from .namespaces import Namespace
 
 ROOT = Path(__file__).parents[2]
-_START_TIMEOUT = 60.0
-_CALL_TIMEOUT = 20.0
+_START_TIMEOUT = 100.0
+_CALL_TIMEOUT = 60.0
 _LIMIT = 1 << 20
 
 
@@ -64,7 +64,7 @@ class Remote:
             assert process.stdin is not None
             process.stdin.close()
             try:
-                await asyncio.wait_for(process.wait(), 5)
+                await asyncio.wait_for(process.wait(), 20)
             except TimeoutError:
                 process.kill()
                 await process.wait()

@@ -13,7 +13,7 @@ from tests.interop.coturn import PASSWORD, REALM, USERNAME, find_turnserver, mak
 
 from .namespaces import Namespace
 
-_START_TIMEOUT = 15.0
+_START_TIMEOUT = 60.0
 
 
 class TurnServer:
