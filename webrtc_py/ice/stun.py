@@ -8,7 +8,6 @@ TURN client builds and parses with the same functions.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import struct
 import unicodedata
 from binascii import crc32
@@ -366,14 +365,17 @@ def _pack_xor_address(address: Address, transaction_id: bytes) -> bytes:
     host, port = address
     if ":" in host:
         return _codec.pack_xor_address(address, transaction_id)
-    return _IPV4.pack(_FAMILY_IPV4, port ^ (_COOKIE_NUMBER >> 16), int(ipaddress.IPv4Address(host)) ^ _COOKIE_NUMBER)
+    number = int.from_bytes(map(int, host.split(".")), "big")
+    return _IPV4.pack(_FAMILY_IPV4, port ^ (_COOKIE_NUMBER >> 16), number ^ _COOKIE_NUMBER)
 
 
 def _unpack_xor_address(value: bytes, transaction_id: bytes) -> Address:
     if len(value) != _IPV4.size or value[1] != _FAMILY_IPV4:
         return _codec.unpack_xor_address(value, transaction_id)
     _, port, number = _IPV4.unpack(value)
-    return str(ipaddress.IPv4Address(number ^ _COOKIE_NUMBER)), port ^ (_COOKIE_NUMBER >> 16)
+    number ^= _COOKIE_NUMBER
+    host = f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+    return host, port ^ (_COOKIE_NUMBER >> 16)
 
 
 def _check_fingerprint(data: bytes, position: int, length: int) -> None:
