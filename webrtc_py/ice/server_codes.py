@@ -9,8 +9,12 @@ ALLOCATION_MISMATCH = 437
 STALE_NONCE = 438
 ADDRESS_FAMILY_NOT_SUPPORTED = 440
 PEER_ADDRESS_FAMILY_MISMATCH = 443
+SERVER_ERROR = 500
 UNREACHABLE = 701
 """webrtc-pc's code for a server that does not answer."""
+
+PASSING = frozenset((SERVER_ERROR, UNREACHABLE))
+"""What another try may get over (RFC 8489 section 14.8), for who has something to lose."""
 
 _MEANINGS = {
     300: "the server sends its clients elsewhere",

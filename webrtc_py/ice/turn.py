@@ -20,7 +20,7 @@ from ..errors import ParseError
 from . import stun
 from .credentials import LongTermCredential
 from .retransmission import TRANSACTION_TIMEOUT
-from .server_codes import ADDRESS_FAMILY_NOT_SUPPORTED, BAD_REQUEST, UNREACHABLE
+from .server_codes import ADDRESS_FAMILY_NOT_SUPPORTED, BAD_REQUEST, PASSING, UNREACHABLE
 from .turn_peers import Peers, PermissionRefused
 from .turn_transactions import Refusal, Request, Transactions
 
@@ -344,7 +344,7 @@ class TurnClient:
         self._events.append(Refreshed())
 
     def _on_not_refreshed(self, refusal: Refusal, now: float) -> None:
-        if refusal.error_code == UNREACHABLE:
+        if refusal.error_code in PASSING:
             self._refresh_at = now + _RETRY_INTERVAL  # another try, for as long as the allocation lives
             logger.debug("TURN: the allocation was not refreshed: %s; it is tried again", refusal.reason)
         else:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from . import stun
-from .server_codes import ALLOCATION_MISMATCH, PEER_ADDRESS_FAMILY_MISMATCH, UNREACHABLE
+from .server_codes import ALLOCATION_MISMATCH, PASSING, PEER_ADDRESS_FAMILY_MISMATCH
 from .turn_transactions import Refusal, Transactions
 
 logger = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ class Peers:
             permission.is_pending = False
             if refusal.error_code == ALLOCATION_MISMATCH:
                 self._lose(refusal)  # RFC 8656 section 5: the server knows of no allocation
-            elif permission.is_installed and refusal.error_code == UNREACHABLE:
+            elif permission.is_installed and refusal.error_code in PASSING:
                 permission.refresh_at = now + _RETRY_INTERVAL
             else:
                 permission.is_installed = False
