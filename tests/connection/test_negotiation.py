@@ -3,83 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable
 
 import pytest
 
+from tests.connection.peers import description, exchange, talk, turns, with_peers
 from tests.support.connections import Call, Peer
 from tests.support.perfect import Negotiator, Wire
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py import (
-    Configuration,
     ConnectionFailedError,
-    DataChannel,
-    DataChannelStats,
     DTLSTransport,
     ICECandidate,
-    ICECandidatePairStats,
     ICECandidateStats,
     ICETransport,
-    PeerConnection,
     SessionDescription,
     SettingEngine,
-    TransportStats,
 )
-from webrtc_py.ice.mdns import AgentNames
 from webrtc_py.sdp import parse
-
-
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-def two_peers(
-    seed: int = 1, *, settings: tuple[SettingEngine | None, SettingEngine | None] = (None, None), **configuration: Any
-) -> tuple[Peer, Peer]:
-    network = VirtualNetwork(seed=seed, delay=0.01)
-    made = Configuration(**configuration)
-    return (
-        Peer(network.host("alice", "192.0.2.101"), made, settings[0]),
-        Peer(network.host("bob", "192.0.2.102"), made, settings[1]),
-    )
-
-
-def description(found: SessionDescription | None) -> SessionDescription:
-    assert found is not None
-    return found
-
-
-async def exchange(offerer: PeerConnection, answerer: PeerConnection) -> None:
-    """Offer and answer without trickling: each description is sent once it has all candidates."""
-    await offerer.set_local_description()
-    await offerer.gathering_complete()
-    await answerer.set_remote_description(description(offerer.local_description))
-    await answerer.set_local_description()
-    await answerer.gathering_complete()
-    await offerer.set_remote_description(description(answerer.local_description))
-
-
-async def talk(near: DataChannel, far: DataChannel) -> None:
-    """A message each way."""
-    near.send("there")
-    assert await far.recv() == "there"
-    far.send(b"and back")
-    assert await near.recv() == b"and back"
-
-
-def with_peers(body: Callable[[Peer, Peer], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        one, other = two_peers(**options)
-        try:
-            await body(one, other)
-        finally:
-            await one.pc.close()
-            await other.pc.close()
-
-    run(main())
 
 
 @pytest.mark.row("JSE-11", "WPC-07", "DSD-04", "FPR-12")
@@ -160,34 +102,6 @@ def test_candidates_that_outrun_their_description() -> None:
 def _without_candidates(text: str) -> str:
     lines = text.split("\r\n")
     return "\r\n".join(line for line in lines if not line.startswith(("a=candidate", "a=end-of-candidates")))
-
-
-@pytest.mark.row("MDN-04", "WST-06")
-def test_statistics_show_the_name_that_hides_an_address() -> None:
-    async def body(one: Peer, other: Peer) -> None:
-        near = one.pc.create_data_channel("x")
-        await one.pc.set_local_description()
-        await one.pc.gathering_complete()
-        name = "9b36eaac-bb2e-49bb-bb78-21c41c499900.local"
-        names = AgentNames(other.host, name)
-        await names.name_of("192.0.2.102")
-        await other.pc.set_remote_description(description(one.pc.local_description))
-        await other.pc.set_local_description()
-        await other.pc.gathering_complete()
-        answer = description(other.pc.local_description).sdp
-        await one.pc.set_remote_description(
-            SessionDescription(
-                "answer", answer.replace(" 192.0.2.102 ", f" {name} ").replace("IP4 192.0.2.102", "IP4 0.0.0.0")
-            )
-        )
-        await talk(near, await other.channels.get())
-        report = await one.pc.get_stats()
-        told = {entry.address for entry in report.of(ICECandidateStats) if entry.type == "remote-candidate"}
-        assert told <= {name, None}
-        assert "192.0.2.102" not in repr(report)
-        await names.close()
-
-    with_peers(body)
 
 
 @pytest.mark.row("SDP-ICE-06")
@@ -406,103 +320,6 @@ def test_the_answerer_may_be_the_server() -> None:
     with_peers(body, settings=(None, settings))
 
 
-@pytest.mark.row("BUN-02", "SDP-03", "JSE-08")
-@pytest.mark.parametrize("group", ["0 1", "1 0", "1"])
-def test_media_beside_the_data_is_rejected_and_the_data_connects(group: str) -> None:
-    """The peer offers audio first; it is told so as a peer with media would tell it."""
-
-    async def body(one: Peer, other: Peer) -> None:
-        near = one.pc.create_data_channel("x")
-        await one.pc.set_local_description()
-        await one.pc.gathering_complete()
-        offer = description(one.pc.local_description).sdp
-        transport = "".join(
-            f"{line}\r\n"
-            for line in offer.split("\r\n")
-            if line.startswith(("a=ice-ufrag", "a=ice-pwd", "a=fing", "a=setup"))
-        )
-        head, data = offer.split("m=application")
-        audio = (
-            "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=rtcp-mux\r\n"
-            "a=rtpmap:111 opus/48000/2\r\n" + transport
-        )
-        await other.pc.set_remote_description(
-            SessionDescription(
-                "offer",
-                head.replace("BUNDLE 0", f"BUNDLE {group}")
-                + audio
-                + "m=application"
-                + data.replace("a=mid:0", "a=mid:1"),
-            )
-        )
-        await other.pc.set_local_description()
-        await other.pc.gathering_complete()
-        answer = parse(description(other.pc.local_description).sdp)
-        assert [media.port != 0 for media in answer.media] == [False, True]
-        # What the offerer of one section would have got.
-        del answer.media[0]
-        text = answer.serialize().replace("a=mid:1", "a=mid:0").replace("BUNDLE 1", "BUNDLE 0")
-        await one.pc.set_remote_description(SessionDescription("answer", text))
-        await talk(near, await other.channels.get())
-
-    with_peers(body)
-
-
-@pytest.mark.row("DSD-02", "SDP-04")
-def test_data_that_is_refused_and_asked_for_again() -> None:
-    async def body(one: Peer, other: Peer) -> None:
-        refused = one.pc.create_data_channel("refused")
-        needed: list[bool] = []
-        one.pc.on_negotiation_needed(lambda: needed.append(True))
-        await one.pc.set_local_description()
-        await one.pc.gathering_complete()
-        offer = description(one.pc.local_description).sdp
-        await other.pc.set_remote_description(
-            SessionDescription("offer", offer.replace("a=sctp-port:5000", "a=sctp-port:0"))
-        )
-        await other.pc.set_local_description()
-        await one.pc.set_remote_description(description(other.pc.local_description))
-        assert refused.ready_state == "closed"
-        assert (one.pc.sctp, other.pc.sctp) == (None, None)
-        await asyncio.sleep(5)
-        assert needed == []
-        assert [str(state) for state in (one.pc.ice_gathering_state, one.pc.connection_state)] == ["new", "new"]
-        again = one.pc.create_data_channel("again")
-        await turns()
-        assert needed == [True]
-        await exchange(one.pc, other.pc)
-        await talk(again, await other.channels.get())
-        assert [media.mid for media in parse(description(one.pc.local_description).sdp).media] == ["1"]
-
-    with_peers(body)
-
-
-@pytest.mark.row("DSD-02")
-def test_data_that_ends_while_it_runs() -> None:
-    async def body(one: Peer, other: Peer) -> None:
-        near = one.pc.create_data_channel("x")
-        await exchange(one.pc, other.pc)
-        far = await other.channels.get()
-        await talk(near, far)
-        await one.pc.set_local_description()
-        offer = description(one.pc.local_description).sdp
-        ending = parse(offer)
-        ending.media[0].port = 0
-        ending.attributes = ending.attributes.without("group")
-        await other.pc.set_remote_description(SessionDescription("offer", ending.serialize()))
-        await other.pc.set_local_description()
-        await one.pc.set_remote_description(description(other.pc.local_description))
-        assert (one.pc.sctp, other.pc.sctp) == (None, None)
-        assert (near.ready_state, far.ready_state) == ("closed", "closed")
-        assert str(one.pc.connection_state) == str(other.pc.connection_state) == "new"
-        # And begin again, from the other side.
-        back = other.pc.create_data_channel("y")
-        await exchange(other.pc, one.pc)
-        await talk(back, await one.channels.get())
-
-    with_peers(body)
-
-
 @pytest.mark.row("WPC-07", "FPR-04")
 def test_a_failure_has_its_reason() -> None:
     async def body(one: Peer, other: Peer) -> None:
@@ -558,47 +375,5 @@ def test_calls_without_waiting_are_done_in_order() -> None:
         await other.pc.gathering_complete()
         await one.pc.set_remote_description(description(other.pc.local_description))
         await talk(near, await other.channels.get())
-
-    with_peers(body)
-
-
-@pytest.mark.row("WST-02", "WST-04", "WST-01")
-def test_statistics_of_a_connection() -> None:
-    async def body(one: Peer, other: Peer) -> None:
-        near = one.pc.create_data_channel("x", protocol="p")
-        await exchange(one.pc, other.pc)
-        far = await other.channels.get()
-        await talk(near, far)
-        report, again, theirs = await one.pc.get_stats(), await one.pc.get_stats(), await other.pc.get_stats()
-        assert list(report) == list(again)
-        assert all(entry.id == name for name, entry in report.items())
-        assert len({entry.timestamp for entry in report.values()}) == 1
-        (channel,) = report.of(DataChannelStats)
-        assert (channel.label, channel.protocol, channel.state) == ("x", "p", "open")
-        assert (channel.messages_sent, channel.bytes_sent, channel.messages_received, channel.bytes_received) == (
-            1,
-            5,
-            1,
-            8,
-        )
-        (transport,) = report.of(TransportStats)
-        pair = report[transport.selected_candidate_pair_id or ""]
-        assert isinstance(pair, ICECandidatePairStats)
-        assert pair.nominated
-        assert pair.current_round_trip_time == pytest.approx(0.02, abs=0.005)
-        for name in (
-            pair.local_candidate_id,
-            pair.remote_candidate_id,
-            transport.local_certificate_id,
-            transport.remote_certificate_id,
-        ):
-            assert name in report
-        (there,) = theirs.of(TransportStats)
-        assert transport.dtls_cipher == there.dtls_cipher == "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"
-        assert {str(transport.dtls_role), str(there.dtls_role)} == {"client", "server"}
-        assert {str(transport.ice_role), str(there.ice_role)} == {"controlling", "controlled"}
-        assert report["remote-certificate"].fingerprint == theirs["local-certificate"].fingerprint  # type: ignore[attr-defined]
-        # What one sent, the other received, but for what is on its way.
-        assert 0 <= transport.packets_sent - there.packets_received <= 1
 
     with_peers(body)

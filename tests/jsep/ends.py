@@ -154,3 +154,12 @@ def with_line_changed(text: str, start: str, new: str) -> str:
     """Every line that starts with ``start`` replaced by ``new``; without it when ``new`` is empty."""
     lines = [new if line.startswith(start) else line for line in text.split("\r\n")]
     return "\r\n".join(line for position, line in enumerate(lines) if line or position == len(lines) - 1)
+
+
+def answer_to_data(mid: str = "0", **changes: str) -> str:
+    """A browser's answer to our offer of one data section."""
+    text = offer_of(data_section(mid), group=mid)
+    text = with_line_changed(text, "a=setup", "a=setup:active")
+    for start, line in changes.items():
+        text = with_line_changed(text, f"a={start.replace('_', '-')}", line)
+    return text

@@ -10,7 +10,7 @@ from typing import Any
 from crc32c import crc32c
 
 from webrtc_py.sctp.association import Association, AssociationConfig
-from webrtc_py.sctp.chunk import Chunk, parse_chunk
+from webrtc_py.sctp.chunk import BEGINNING, END, Chunk, DataChunk, SackChunk, parse_chunk
 from webrtc_py.sctp.events import AssociationEvent, MessageReceived
 from webrtc_py.sctp.packet import HEADER_SIZE, HEADER_WORDS, build_packet, checksum_seed, split_chunks
 from webrtc_py.train import Train
@@ -174,3 +174,29 @@ class Wire:
                     association.handle_timeout(self.now)
             self.flush()
         return True
+
+
+WHOLE = BEGINNING | END
+
+
+def connected(**options: object) -> Wire:
+    wire = Wire(**options)  # type: ignore[arg-type]
+    wire.connect()
+    return wire
+
+
+def next_tsn(association: Association) -> int:
+    """The TSN that ``association`` expects next."""
+    return (association._inbound.cumulative + 1) & 0xFFFFFFFF
+
+
+def data(tsn: int, payload: bytes = b"x", *, flags: int = WHOLE, stream: int = 0, ssn: int = 0) -> DataChunk:
+    return DataChunk(flags, tsn & 0xFFFFFFFF, stream, ssn, 51, payload)
+
+
+def sacks(association: Association, now: float) -> list[SackChunk]:
+    return [chunk for chunk in sent_chunks(association, now) if isinstance(chunk, SackChunk)]
+
+
+def received(association: Association) -> list[bytes]:
+    return [event.data for event in events_of(association, MessageReceived)]
