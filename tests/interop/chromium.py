@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 PAGE = Path(__file__).with_name("page.html")
 # A secure context (crypto.subtle) without a certificate. No server listens: the browser's requests are answered here.
 ORIGIN = "http://localhost"
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -30,6 +30,8 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Each window would have two pages of its own behind the address bar, which cost more than the page under test.
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 ]
 
 
@@ -205,6 +207,11 @@ class BrowserPeer:
         """``local`` and ``remote``: the RTCIceCandidateStats of the path in use."""
         pair: dict[str, dict[str, Any]] = await self.call("selectedPair")
         return pair
+
+    async def candidate_pairs(self) -> list[dict[str, Any]]:
+        """The RTCIceCandidatePairStats of all, with the addresses at both ends as ``local`` and ``remote``."""
+        pairs: list[dict[str, Any]] = await self.call("candidatePairs")
+        return pairs
 
     async def close(self) -> None:
         """Close the connection, and the page after it."""

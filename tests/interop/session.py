@@ -34,6 +34,9 @@ class Session:
         """Ours, as the application was told of them."""
         self.tell_browser = self.tell_us = True
         """Whether ours are carried to the browser, and the browser's to us."""
+        self.trickling = asyncio.Event()
+        """Whether candidates are carried as they are found, or kept for later, out of the descriptions too."""
+        self.trickling.set()
         self._to_browser: asyncio.Queue[ICECandidate | None] = asyncio.Queue()
         self.connection.on_ice_candidate(self._found)
         # A browser takes no candidate of a description that it has not got.
@@ -61,6 +64,7 @@ class Session:
     async def _carry_to_browser(self) -> None:
         while True:
             candidate = await self._to_browser.get()
+            await self.trickling.wait()
             if self.tell_browser:
                 async with self._describing:
                     await self.browser.add_ice_candidate(candidate and candidate.to_json())
@@ -68,6 +72,7 @@ class Session:
     async def _carry_to_us(self) -> None:
         while True:
             candidate = await self.browser.candidates.get()
+            await self.trickling.wait()
             if self.tell_us:
                 await self.connection.add_ice_candidate(candidate)
 
@@ -86,10 +91,13 @@ class Session:
             await self.connection.set_local_description(offer)
             assert self.connection.local_description is not None
             description = self.connection.local_description.to_json()
-            await self.browser.set_remote_description(description if self.tell_browser else _bare(description))
+            await self.browser.set_remote_description(self._told(description, self.tell_browser))
 
     async def _describe_to_us(self, description: dict[str, str]) -> None:
-        await self.connection.set_remote_description(description if self.tell_us else _bare(description))
+        await self.connection.set_remote_description(self._told(description, self.tell_us))
+
+    def _told(self, description: dict[str, str], with_candidates: bool) -> dict[str, str]:
+        return description if with_candidates and self.trickling.is_set() else _bare(description)
 
     async def connect(self, *, browser_offers: bool) -> None:
         """Connect with one channel, which the browser makes if it offers."""
@@ -105,6 +113,14 @@ class Session:
             self.theirs = await self.browser.incoming_channel()
         await self.theirs.state("open")
         await self.ours.opened()
+
+    async def connect_gathered(self, *, browser_offers: bool) -> None:
+        """Connect when the browser has all its candidates: with its first path it ends its gathering."""
+        self.trickling.clear()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.connect(browser_offers=browser_offers))
+            await self.browser.gathering_complete()
+            self.trickling.set()
 
     async def exchange(self, *, size: int = 200_000, count: int = 5) -> None:
         """Random messages both ways, the same when they arrive; the channel must be unused before."""

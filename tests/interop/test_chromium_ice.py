@@ -25,7 +25,7 @@ from webrtc_py.ice import CandidatePairStats
 from webrtc_py.runtime.interfaces import system_interfaces
 from webrtc_py.sdp import parse
 
-from .chromium import Chromium
+from .chromium import TIMEOUT, Chromium
 from .coturn import PASSWORD, USERNAME, Coturn, coturn
 from .session import Session, connected, under_load
 from .test_relay import own_address
@@ -257,13 +257,15 @@ def test_renomination_moves_the_browser_to_another_path(chromium: Chromium) -> N
     settings.set_ice_renomination(RenominationOptions(automatic=False))
 
     async def test() -> None:
-        async with connected(chromium, settings, browser_offers=False) as session, under_load(session):
+        async with Session(await chromium.peer(mdns=False), settings) as session:
+            await session.connect_gathered(browser_offers=False)
             assert session.connection.local_description is not None
             assert "renomination" in session.connection.local_description.sdp
             session.ice.set_remote_renomination(True)
             first = is_ipv6(await used_by_browser(session))
-            for wanted in (not first, first, not first):
-                await renominate(session, wanted)
+            async with under_load(session):
+                for wanted in (not first, first, not first):
+                    await renominate(session, wanted)
 
     chromium.run(test)
 
@@ -276,13 +278,20 @@ def selected(session: Session) -> ICECandidatePair:
 
 async def renominate(session: Session, ipv6: bool) -> None:
     """Change to a pair of this family; returns when both ends have done so."""
-    async with asyncio.timeout(10):
-        while not (good := [one for one in session.ice.get_candidate_pairs_stats() if is_working(one, ipv6)]):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-        local, remote = (ICECandidate.from_candidate(one) for one in (good[0].local, good[0].remote))
-        session.ice.renominate(local, remote)
-        while {local.address} != {await used_by_browser(session), selected(session).local.address}:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    good: list[CandidatePairStats] = []
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            while not good:
+                await asyncio.sleep(0.05)
+                good = [one for one in session.ice.get_candidate_pairs_stats() if is_working(one, ipv6)]
+            local, remote = (ICECandidate.from_candidate(one) for one in (good[0].local, good[0].remote))
+            session.ice.renominate(local, remote)
+            while {local.address} != {await used_by_browser(session), selected(session).local.address}:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        theirs = await session.browser.candidate_pairs()
+        ours = session.ice.get_candidate_pairs_stats()
+        raise AssertionError(f"renominates {good}; it is {selected(session)} of {ours}, there {theirs}") from None
 
 
 def is_working(pair: CandidatePairStats, ipv6: bool) -> bool:
