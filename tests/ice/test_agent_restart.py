@@ -275,6 +275,24 @@ def test_an_end_of_candidates_before_the_peers_restart_belongs_to_the_old_genera
     in_network(test, delay=0.01)
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_restart_that_nobody_answers_keeps_nobody_waiting_for_the_first_path(is_cancelled: bool) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            connecting = asyncio.create_task(pair.connect())
+            await asyncio.sleep(0.3)
+            await pair.one.restart()
+            if is_cancelled:
+                await asyncio.sleep(5)
+                pair.one.cancel_restart()
+            async with asyncio.timeout(10):
+                here, there = await connecting
+            here.send(b"connected")
+            assert await there.recv() == b"connected"
+
+    in_network(test, delay=0.25)
+
+
 def test_a_candidate_of_a_retired_generation_is_forgotten() -> None:
     async def test(network: VirtualNetwork) -> None:
         async with Pair(network) as pair:

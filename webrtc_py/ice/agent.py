@@ -337,8 +337,13 @@ class Agent:
             raise InvalidStateError("the ICE agent has not been started, so there is nothing to wait for")
         if self._conn is None:
             self._conn = Conn(self, self._shared)
-        await self._wait_for(lambda: self._newest.core.selected is not None, or_failure=True)
+        await self._wait_for(self._has_path, or_failure=True)
         return self._conn
+
+    def _has_path(self) -> bool:
+        """Where the newest generation is a restart that the peer has not answered, the path is the old one's."""
+        generation = self._in_use if self._generations.awaits_peer else self._newest
+        return generation.core.selected is not None
 
     async def _wait_for(self, condition: Callable[[], bool], *, or_failure: bool) -> None:
         """Wait for a change that makes it true. ConnectionFailedError or ConnectionClosedError when none can."""
