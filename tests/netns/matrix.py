@@ -8,11 +8,11 @@ import random
 from pathlib import Path
 
 from .lab import Lab
-from .meeting import PROGRAM, Met, meet
+from .meeting import A_PATH, NO_PATH, PROGRAM, Met, meet
 from .namespaces import Namespace
 from .nat import Firewall, NATKind
 from .remote import Remote
-from .theory import Cell, End, Policy, Servers
+from .theory import Cell, End, Policy, Servers, expect
 from .turn import TurnServer, turn_server
 
 SERVER = "192.0.2.10"
@@ -76,6 +76,7 @@ async def try_cells(cells: list[Cell], directory: Path) -> dict[Cell, Met]:
                         _urls(server, cell.servers),
                         _CANDIDATE_TYPES[cell.policy],
                         server,
+                        patience=A_PATH if expect(cell).types else NO_PATH,
                     )
 
             # In any order: those that make work and those that only wait share the time evenly.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from .matrix import try_cells
-from .meeting import GATHER_TIMEOUT, PATIENCE, Met, Outcome
+from .meeting import GATHER_TIMEOUT, NO_PATH, Met, Outcome
 from .theory import Cell, End, Expected, Policy, Servers, expect
 
 pytestmark = [
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.interop,
     pytest.mark.realtime,
     pytest.mark.needs("netns", "coturn"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 CELLS = [
@@ -28,8 +28,8 @@ CELLS = [
 ]
 # What a busy machine with many pairs of agents at a time may add to one of them, which is a matter of luck, and to half
 # of them, which is not.
-ALLOWANCE = 6.0
-USUAL = 0.5
+ALLOWANCE = 20.0
+USUAL = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def _differences(expected: Expected, met: Met) -> Iterator[str]:
     for side, wanted, outcome in (("left", left, met.left), ("right", right, met.right)):
         if outcome.types != wanted:
             yield f"the {side} end has {outcome.types} and should have {wanted} ({outcome.reason})"
-        limit = (expected.wait if wanted else PATIENCE + GATHER_TIMEOUT) + ALLOWANCE
+        limit = (expected.wait if wanted else NO_PATH + GATHER_TIMEOUT) + ALLOWANCE
         if outcome.seconds > limit:
             yield f"the {side} end took {outcome.seconds:.2f} s, and at most {limit:g} s were expected"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .lab import HAS_IPV6, Lab
-from .meeting import PATIENCE, PROGRAM, Met, meet
+from .meeting import A_PATH, GATHER_TIMEOUT, NO_PATH, PROGRAM, Met, meet
 from .namespaces import Namespace
 from .nat import NAT, Firewall, NATKind
 from .remote import Remote
@@ -22,6 +22,9 @@ pytestmark = [
     pytest.mark.realtime,
     pytest.mark.needs("netns", "coturn"),
 ]
+
+# What a busy machine may add.
+ALLOWANCE = 20.0
 
 SERVER = ("192.0.2.10", "2001:db8:ffff::10" if HAS_IPV6 else "192.0.2.11")
 
@@ -70,7 +73,8 @@ def test_two_hosts_of_one_network_need_neither_router_nor_server(tmp_path: Path)
 def test_two_hosts_behind_one_router_that_do_not_see_each_other(hairpin: bool, tmp_path: Path) -> None:
     async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         by_stun, by_turn = await asyncio.gather(
-            meet("stun", left, right, [server.stun]), meet("turn", left, right, [server.udp])
+            meet("stun", left, right, [server.stun], patience=A_PATH if hairpin else NO_PATH),
+            meet("turn", left, right, [server.udp]),
         )
         assert by_stun.types == (("srflx", "srflx") if hairpin else None)
         # Of two paths over one relay the controlling end's own socket with the other's relay is the better.
@@ -101,7 +105,6 @@ def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
         met = await meet("without a server", left, right)
         assert met.types == ("host", "host")
         assert met.left.addresses == ("2001:db8:1::2", "2001:db8:2::2")
-        assert met.left.seconds < 2.0
 
     run(tmp_path, homes("2001:db8:1", "2001:db8:2"), test)
 
@@ -110,7 +113,7 @@ def test_ipv6_connects_where_ipv4_cannot(tmp_path: Path) -> None:
 def test_ipv6_at_one_end_alone_is_no_path(tmp_path: Path) -> None:
     async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         by_stun, by_turn = await asyncio.gather(
-            meet("stun", left, right, [server.stun]), meet("turn", left, right, [server.udp])
+            meet("stun", left, right, [server.stun], patience=NO_PATH), meet("turn", left, right, [server.udp])
         )
         assert by_stun.types is None
         # Either end's relay will do: which one is better hangs on the order of each end's own addresses.
@@ -121,10 +124,11 @@ def test_ipv6_at_one_end_alone_is_no_path(tmp_path: Path) -> None:
 
 def test_an_end_that_is_shut_off_fails_in_time_and_says_why(tmp_path: Path) -> None:
     async def test(server: TurnServer, left: Remote, right: Remote) -> None:
-        met = await meet("closed", left, right, [server.udp, server.tcp, server.tls], server=server)
+        urls = [server.udp, server.tcp, server.tls]
+        met = await meet("closed", left, right, urls, server=server, patience=NO_PATH)
         assert met.types is None
         for end in (met.left, met.right):
-            assert end.seconds < PATIENCE + 4.0
+            assert NO_PATH - 0.5 < end.seconds < NO_PATH + ALLOWANCE
             assert end.reason
 
     run(tmp_path, homes("", "", firewall=Firewall.CLOSED), test)
@@ -134,7 +138,8 @@ def test_a_server_that_is_not_there_delays_nothing(tmp_path: Path) -> None:
     async def test(server: TurnServer, left: Remote, right: Remote) -> None:
         met: Met = await meet("dead", left, right, ["stun:192.0.2.99:3478", "turn:192.0.2.99:3478", server.udp])
         assert met.types == ("prflx", "relay")
-        assert met.left.seconds < 3.5
+        # A relay is acceptable after two seconds; the server has three times as long to answer.
+        assert met.left.seconds < GATHER_TIMEOUT
 
     run(tmp_path, homes("", ""), test)
 
@@ -163,9 +168,10 @@ def test_ice_over_tcp_to_an_open_port(tmp_path: Path) -> None:
     async def try_one(service: Remote, guest: Remote, firewall: Firewall) -> None:
         expected = OPEN_PORT[firewall]
         network_types = ("udp4", "tcp4")
+        patience = A_PATH if expected else NO_PATH
         calls, called = await asyncio.gather(
-            meet(f"{firewall}: calls", guest, service, network_types=network_types),
-            meet(f"{firewall}: is called", service, guest, network_types=network_types),
+            meet(f"{firewall}: calls", guest, service, network_types=network_types, patience=patience),
+            meet(f"{firewall}: is called", service, guest, network_types=network_types, patience=patience),
         )
         assert calls.types == (expected and expected[1:])
         assert called.types == (expected and expected[:0:-1])
