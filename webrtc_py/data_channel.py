@@ -8,8 +8,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .datachannel import dcep
 from .datachannel.message import encode, usv_string
@@ -21,6 +20,7 @@ from .errors import (
     OperationError,
     RTCError,
 )
+from .runtime.closing import ClosedOnExit
 from .runtime.event import Event, EventQueue, InboxEvent, OnceEvent, is_cancelled
 from .runtime.shared import Shared
 from .states import DataChannelState
@@ -92,7 +92,7 @@ class ChannelTransport(Protocol):
     def set_low_threshold(self, channel: DataChannel, threshold: int) -> None: ...
 
 
-class DataChannel:
+class DataChannel(ClosedOnExit):
     """One channel of a connection. Made by ``PeerConnection.create_data_channel`` or given to ``on_data_channel``.
 
     Messages are kept until ``on_message``, :meth:`recv` or ``async for`` takes them. What is kept holds the receive
@@ -313,14 +313,6 @@ class DataChannel:
             except TimeoutError:
                 logger.debug("%r: the peer has not closed its side yet", self)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     # What follows is called by the SCTP transport.
 
     @property
@@ -474,7 +466,7 @@ class DataChannel:
                 waiters.remove(waiter)
 
 
-class DetachedDataChannel:
+class DetachedDataChannel(ClosedOnExit):
     """A data channel as a stream of messages, without events (Pion's ``Detach``)."""
 
     def __init__(self, channel: DataChannel) -> None:
@@ -495,14 +487,6 @@ class DetachedDataChannel:
 
     async def close(self) -> None:
         await self._channel.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
 
 def make_init(init: DataChannelInit | None, init_fields: dict[str, Any]) -> DataChannelInit:

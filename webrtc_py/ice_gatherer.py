@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from .errors import InvalidAccessError
 from .ice.agent import Agent
 from .ice.agent_options import AgentOptions
@@ -11,6 +9,7 @@ from .ice.candidate import Candidate
 from .ice.gather_plan import GatheringError
 from .ice.listener import AgentListener
 from .ice_parameters import ICECandidate, ICECandidateError, ICEGatherOptions, ICEParameters
+from .runtime.closing import ClosedOnExit
 from .runtime.event import Event, EventQueue
 from .setting_engine import SettingEngine
 from .states import CandidateType, ICEGathererState, ICETransportPolicy
@@ -39,7 +38,7 @@ class GathererListener:
         """The state has changed, or :attr:`ICEGatherer.has_gathered`."""
 
 
-class ICEGatherer(AgentListener):
+class ICEGatherer(AgentListener, ClosedOnExit):
     """Events: ``on_local_candidate(ICECandidate | None)``, None at the end, ``on_state_change(ICEGathererState)``,
     ``on_error(ICECandidateError)`` for each server that gave no candidate, ``on_local_candidate_removed(ICECandidate)``
     for each that is no more, with continual gathering."""
@@ -56,14 +55,6 @@ class ICEGatherer(AgentListener):
         self.on_local_candidate_removed = Event[ICECandidate]("on_local_candidate_removed", self._events)
         self.on_state_change = Event[ICEGathererState]("on_state_change", self._events)
         self.on_error = Event[ICECandidateError]("on_error", self._events)
-
-    async def __aenter__(self) -> ICEGatherer:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     @property
     def state(self) -> ICEGathererState:

@@ -8,8 +8,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .bundle_transport import BundleTransport
 from .certificate import Certificate
@@ -39,6 +38,7 @@ from .jsep import (
 )
 from .jsep.signaling import Side, needs_rollback
 from .negotiation_needed import NegotiationNeeded
+from .runtime.closing import ClosedOnExit
 from .runtime.event import Event, EventQueue
 from .runtime.shared import Shared
 from .sctp_transport import SCTPTransport
@@ -70,7 +70,7 @@ class HasSettings(Protocol):
     def setting_engine(self) -> SettingEngine: ...
 
 
-class PeerConnection:
+class PeerConnection(ClosedOnExit):
     """One end of a WebRTC session.
 
     Make it inside a running event loop, exchange descriptions and candidates with the peer by any way of your own,
@@ -121,14 +121,6 @@ class PeerConnection:
         self.on_data_channel = Event[DataChannel]("on_data_channel", self._events)
         self._transport = self._make_transport()
         self._fill_pool()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     # What is known
 

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from ..errors import (
     ArgumentTypeError,
@@ -15,6 +14,7 @@ from ..errors import (
     InvalidAccessError,
     InvalidStateError,
 )
+from ..runtime.closing import ClosedOnExit
 from ..runtime.event import Event, EventQueue
 from ..runtime.network import Network
 from ..runtime.shared import Shared
@@ -40,7 +40,7 @@ from .udp_port import UDPPort
 _MAX_AHEAD = 100
 
 
-class Agent:
+class Agent(ClosedOnExit):
     """Gathers candidates, finds a path to the peer's, keeps it alive, and carries datagrams over it.
 
     A :meth:`restart` begins a new *generation* beside the one in use, with credentials, candidates and checks of its
@@ -79,14 +79,6 @@ class Agent:
         self.on_selected_candidate_pair_change: Event[Candidate, Candidate] = Event(
             "on_selected_candidate_pair_change", self._events
         )
-
-    async def __aenter__(self) -> Agent:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     def _new_generation(self, ufrag: str, pwd: str, tie_breaker: int) -> Generation:
         core = new_core(self._options, ufrag, pwd, tie_breaker)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..errors import ArgumentTypeError, ConnectionClosedError, InvalidAccessError
+from ..runtime.closing import ClosedOnExit
 from ..runtime.event import EventQueue, InboxEvent
 from ..runtime.network import Address
 from ..runtime.shared import Shared
@@ -25,7 +25,7 @@ _MAX_DATAGRAMS = 4096
 _ENDED = (ICETransportState.FAILED, ICETransportState.CLOSED)
 
 
-class Conn(AgentListener):
+class Conn(AgentListener, ClosedOnExit):
     """An agent's connection, from ``dial``, ``accept`` or ``await_connect``.
 
     Datagrams come to ``on_data`` if it is set, else to ``recv``.
@@ -43,14 +43,6 @@ class Conn(AgentListener):
         self.on_data: InboxEvent[bytes] = InboxEvent("on_data", self._events, self._post_waiting)
         agent.add_listener(self)
         agent.set_data_receiver(self._receive)
-
-    async def __aenter__(self) -> Conn:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     @property
     def local_address(self) -> Address | None:
