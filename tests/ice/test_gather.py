@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +21,7 @@ from webrtc_py.ice.agent_options import AgentOptions
 from webrtc_py.ice.candidate import Candidate
 from webrtc_py.ice.gather_plan import GatheringError
 from webrtc_py.ice.url import ServerURL
+from webrtc_py.runtime.network import Interface
 from webrtc_py.states import CandidateType, ICEGathererState, NetworkType
 from webrtc_py.train import Train
 
@@ -508,6 +512,43 @@ def test_close_does_not_wait_long_for_a_dead_server() -> None:
         assert 0.9 < loop.time() - began <= 1.5
 
     in_network(test, delay=0.025)
+
+
+def test_where_no_descriptor_is_left_gathering_ends_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        alice = network.host("alice", "192.0.2.1")
+
+        async def refuse(*_: Any, **__: Any) -> Any:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        alice.open_udp = refuse  # type: ignore[method-assign]
+        async with Agent(AgentOptions(net=alice)) as agent:
+            await agent.gather_candidates()
+            await agent.gathering_complete()
+            for text in (caplog.text, agent.explain()):
+                assert "no socket can be opened on 192.0.2.1: too many open files" in text
+
+    with caplog.at_level(logging.INFO, "webrtc_py"):
+        in_network(test)
+
+
+def test_where_the_interfaces_cannot_be_read_gathering_ends_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        alice = network.host("alice", "192.0.2.1")
+
+        def refuse() -> list[Interface]:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        alice.interfaces = refuse  # type: ignore[method-assign]
+        async with Agent(AgentOptions(net=alice)) as agent:
+            await agent.gather_candidates()
+            await agent.gathering_complete()
+            assert agent.get_local_candidates() == []
+            for text in (caplog.text, agent.explain()):
+                assert "the interfaces cannot be read: too many open files" in text
+
+    with caplog.at_level(logging.INFO, "webrtc_py"):
+        in_network(test)
 
 
 def test_gathering_is_done_once() -> None:

@@ -26,6 +26,8 @@ from .url import TURN_PROTOCOLS, ServerURL, parse_url
 
 T = TypeVar("T")
 
+_DEFAULT_TIMINGS = AgentTimings()
+
 _KINDS: dict[str, tuple[type, ...]] = {
     "timings": (AgentTimings,),
     "lite": (bool,),
@@ -63,7 +65,7 @@ class AgentOptions:
     urls: Sequence[ServerURL | str] = ()
     network_types: Sequence[NetworkType | str] = (NetworkType.UDP4, NetworkType.UDP6)
     candidate_types: Sequence[CandidateType | str] = (CandidateType.HOST, CandidateType.SRFLX, CandidateType.RELAY)
-    timings: AgentTimings = field(default_factory=AgentTimings)
+    timings: AgentTimings = _DEFAULT_TIMINGS
     lite: bool = False
     """Whether to be a lite agent, for hosts that everybody can reach: it answers checks and makes none.
 
@@ -206,14 +208,17 @@ class AgentOptions:
                 raise InvalidAccessError(
                     f"{rule} is for {rule.as_candidate_type} candidates, and candidate_types has none of those"
                 )
-            if rule.as_candidate_type is CandidateType.HOST and (
-                self.multicast_dns_mode is MulticastDNSMode.QUERY_AND_GATHER
-            ):
+            if rule.as_candidate_type is CandidateType.HOST and self.hides_hosts:
                 raise InvalidAccessError(f"{rule} tells a host's address, which multicast_dns_mode hides")
 
     @property
     def server_urls(self) -> list[ServerURL]:
         return [url for url in self.urls if isinstance(url, ServerURL)]
+
+    @property
+    def hides_hosts(self) -> bool:
+        """Whether names are told instead of the host's addresses."""
+        return self.multicast_dns_mode is MulticastDNSMode.QUERY_AND_GATHER
 
     @property
     def core_timings(self) -> AgentTimings:

@@ -49,6 +49,8 @@ class History:
     role_changes: int = 0
     addresses: int = 0
     """How many local addresses there were to gather on, after all filters."""
+    refusal: str = ""
+    """What the system has last refused to gathering."""
     problems: Counter[ServerProblem] = field(default_factory=Counter)
     unresolved: list[str] = field(default_factory=list)
     """Names of the peer's that could not be resolved."""
@@ -203,6 +205,8 @@ def _no_remote_candidates(s: Situation) -> Iterator[str]:
 def _no_local_candidates(s: Situation) -> str:
     if s.gathering_state is ICEGathererState.GATHERING:
         return "Local candidates are still being gathered."
+    if s.history.refusal:
+        return f"The system refuses what it takes: {s.history.refusal}."
     if not s.history.addresses:
         return (
             "No interface has an address that may be used: none is up, or filters and network types leave none. "

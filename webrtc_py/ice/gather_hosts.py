@@ -9,6 +9,7 @@ import random
 
 from ..errors import InvalidAccessError
 from ..runtime.network import Address, DatagramSocket, Network, Stream
+from ..runtime.reasons import why
 from ..runtime.shared import Shared
 from ..states import CandidateType, NetworkType, TCPType
 from .addresses import LocalAddress
@@ -120,7 +121,7 @@ class HostGathering:
             try:
                 port = UDPPort(await self._open_socket(host), self._shared)
             except OSError as error:
-                logger.debug("no socket on %s: %s", host, error)
+                self._host.system_refused(f"no socket can be opened on {host}: {why(error)}")
         return port
 
     async def _open_socket(self, host: str) -> DatagramSocket:

@@ -11,8 +11,8 @@ from typing import Protocol
 from ..runtime.network import Address, DatagramSocket
 from ..states import CandidateType, NetworkType, TCPType
 from .addresses import LocalAddress
+from .agent_options import AgentOptions
 from .candidate import (
-    TCP_PRIORITY_OFFSET,
     Candidate,
     Foundations,
     candidate_priority,
@@ -21,12 +21,12 @@ from .candidate import (
     without_zone,
 )
 from .mux import TCPMux, UDPMux
-from .proxy import Proxy
+from .proxy import Proxy, parse_proxy
 from .relay import Relay
 from .rewrite import AddressRewriteRule, find_rule, told_addresses
 from .tcp import DISCARD_PORT
 from .udp_port import UDPPort
-from .url import TURN_PROTOCOLS, ServerURL
+from .url import ServerURL
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,9 @@ class Host(Protocol):
     def forget_name(self, host: str) -> None:
         """The local address is not ours any more."""
 
+    def system_refused(self, what: str) -> None:
+        """The system does not give what gathering takes, as when there is no descriptor left."""
+
     def gathering_failed(self, error: GatheringError) -> None: ...
 
     def relay_lost(self, relay: Relay, reason: str) -> None: ...
@@ -110,22 +113,45 @@ class GatherPlan:
     candidate_types: frozenset[CandidateType]
     ufrag: str
     timeout: float
-    port_range: tuple[int, int] | None = None
-    tls_context: ssl.SSLContext | None = None
-    proxy: Proxy | None = None
+    port_range: tuple[int, int] | None
+    tls_context: ssl.SSLContext | None
+    proxy: Proxy | None
     """What TCP and TLS connections to TURN servers go through."""
-    turn_protocols: frozenset[str] = frozenset(TURN_PROTOCOLS)
+    turn_protocols: frozenset[str]
     """How TURN servers may be reached."""
-    bind_relays: bool = False
+    bind_relays: bool
     """Bind the sockets to TURN servers to one of ``addresses``, because a filter keeps us from the others."""
-    network_types: frozenset[NetworkType] = frozenset(NetworkType)
-    udp_mux: UDPMux | None = None
-    tcp_mux: TCPMux | None = None
-    active_tcp: bool = True
-    tcp_priority_offset: int = TCP_PRIORITY_OFFSET
-    rules: Sequence[AddressRewriteRule] = ()
-    hides_hosts: bool = False
+    network_types: frozenset[NetworkType]
+    udp_mux: UDPMux | None
+    tcp_mux: TCPMux | None
+    active_tcp: bool
+    tcp_priority_offset: int
+    rules: Sequence[AddressRewriteRule]
+    hides_hosts: bool
     """Tell names instead of the host's addresses, and those nowhere else either."""
+
+    @classmethod
+    def of(cls, options: AgentOptions, addresses: Sequence[LocalAddress], ufrag: str) -> GatherPlan:
+        """What the options say, for the addresses that there are."""
+        return cls(
+            addresses=addresses,
+            urls=list(dict.fromkeys(options.server_urls)),
+            candidate_types=frozenset(CandidateType(one) for one in options.candidate_types),
+            ufrag=ufrag,
+            timeout=options.stun_gather_timeout,
+            port_range=options.port_range,
+            tls_context=options.tls_context,
+            proxy=parse_proxy(options.proxy) if options.proxy else None,
+            turn_protocols=frozenset(options.turn_transport_protocols),
+            bind_relays=options.interface_filter is not None or options.ip_filter is not None,
+            network_types=frozenset(NetworkType(one) for one in options.network_types),
+            udp_mux=options.udp_mux,
+            tcp_mux=options.tcp_mux,
+            active_tcp=options.active_tcp and not options.lite,
+            tcp_priority_offset=options.tcp_priority_offset,
+            rules=options.address_rewrite_rules,
+            hides_hosts=options.hides_hosts,
+        )
 
     @property
     def tells_hosts(self) -> bool:
@@ -186,7 +212,7 @@ class CandidateMaker:
                 self._make(Found(CandidateType.SRFLX, address, base, index=index))
 
     def _reflexive_rule(self, base: Base) -> AddressRewriteRule | None:
-        if base.address is None or not base.address.is_announced:
+        if not self._plan.rules or base.address is None or not base.address.is_announced:
             return None
         host = base.address.host
         return find_rule(self._plan.rules, CandidateType.SRFLX, host, base.address.interface, _network(host, None))
@@ -194,7 +220,7 @@ class CandidateMaker:
     def add(self, found: Found) -> None:
         """Make a candidate of what was found, or what rules make of it."""
         kind, address, local = found.kind, found.address, found.base.address
-        if kind is CandidateType.SRFLX or (local is not None and not local.is_announced):
+        if not self._plan.rules or kind is CandidateType.SRFLX or (local is not None and not local.is_announced):
             self._make(found)
             return
         interface = local.interface if local is not None else ""

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from ..runtime.driver import Driver
 from ..runtime.network import DatagramSocket, Network, Watch
+from ..runtime.reasons import why
 from ..runtime.shared import Shared
 from ..states import (
     CandidateType,
     ContinualGatheringPolicy,
     ICEGathererState,
     ICETransportState,
-    MulticastDNSMode,
     NetworkType,
 )
 from ..train import Train
@@ -41,7 +41,6 @@ from .explain import History, ServerProblem, Situation, count
 from .gather import Gathering
 from .gather_plan import Base, GatheringError, GatherPlan
 from .pair import Address, CandidatePair
-from .proxy import parse_proxy
 from .relay import Relay
 from .tcp import TCPEndpoint
 from .udp_port import UDPEndpoint, UDPPort
@@ -98,6 +97,8 @@ class Generation:
         self.core = core
         self.state = ICETransportState.NEW
         """What the core has last told: where it passes through two at once, the first of them comes first."""
+        self.has_selected = False
+        """Whether the core has told of a pair: a lite one may select it in the step that starts it."""
         self.gathering_state = ICEGathererState.NEW
         self.history = History(since=shared.loop.time())
         self._options = options
@@ -171,29 +172,15 @@ class Generation:
 
     def gather(self) -> None:
         options = self._options
-        networks = frozenset(NetworkType(one) for one in options.network_types)
         for mux in (options.udp_mux, options.tcp_mux):
             if mux is not None:
                 mux.check(self.core.local_ufrag)
-        plan = GatherPlan(
-            addresses=self._find_addresses(),
-            urls=list(dict.fromkeys(options.server_urls)),
-            candidate_types=frozenset(CandidateType(one) for one in options.candidate_types),
-            ufrag=self.core.local_ufrag,
-            timeout=options.stun_gather_timeout,
-            port_range=options.port_range,
-            tls_context=options.tls_context,
-            proxy=parse_proxy(options.proxy) if options.proxy else None,
-            turn_protocols=frozenset(options.turn_transport_protocols),
-            bind_relays=options.interface_filter is not None or options.ip_filter is not None,
-            network_types=networks,
-            udp_mux=options.udp_mux,
-            tcp_mux=options.tcp_mux,
-            active_tcp=options.active_tcp and not options.lite,
-            tcp_priority_offset=options.tcp_priority_offset,
-            rules=options.address_rewrite_rules,
-            hides_hosts=self._hides_hosts,
-        )
+        try:
+            addresses = self._find_addresses()
+        except OSError as error:
+            addresses = []
+            self.system_refused(f"the interfaces cannot be read: {why(error)}")
+        plan = GatherPlan.of(options, addresses, self.core.local_ufrag)
         gathering = Gathering(plan, self, self._network, self._queries, self._shared)
         self.history.addresses = len(plan.addresses)
         asked = ", ".join(map(str, plan.urls)) or "no server"
@@ -227,10 +214,6 @@ class Generation:
             self._owner.first_round_over(self)
             self._driver.flush(now)
 
-    @property
-    def _hides_hosts(self) -> bool:
-        return self._options.multicast_dns_mode is MulticastDNSMode.QUERY_AND_GATHER
-
     def _find_addresses(self) -> list[LocalAddress]:
         options = self._options
         networks = frozenset(NetworkType(one) for one in options.network_types)
@@ -242,7 +225,7 @@ class Generation:
             interface_filter=options.interface_filter,
             ip_filter=options.ip_filter,
         )
-        if self._hides_hosts:
+        if options.hides_hosts:
             # A link-local address has no name to hide behind.
             return [address for address in found if address.is_announced]
         if not any(address.is_announced for address in found):
@@ -291,6 +274,11 @@ class Generation:
                 if base.is_announced:
                     self._owner.candidate_found(self, candidate)
                 self._driver.flush(now)
+
+    def system_refused(self, what: str) -> None:
+        """The system does not give what gathering takes."""
+        self.history.refusal = what
+        self.core.trace.tell(self._shared.loop.time(), "%s", what)
 
     def gathering_failed(self, error: GatheringError) -> None:
         self.history.server_failed(ServerProblem(str(error.url), error.error_code, error.reason))
@@ -444,6 +432,7 @@ class Generation:
             base = self._bases.get(event.pair.base_id)
             if base is not None and base.relay is not None:
                 base.relay.bind_channel(event.pair.destination, self._shared.loop.time())
+            self.has_selected = True
             self._owner.pair_selected(self, event.pair, lost=event.lost)
         elif isinstance(event, PathResumed):
             self._owner.path_resumed(self)
