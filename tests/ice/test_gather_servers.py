@@ -499,6 +499,38 @@ def test_turn_through_a_proxy(scheme: str, protocol: str, caplog: pytest.LogCapt
     assert "hunter2" not in caplog.text
 
 
+@pytest.mark.row("TRN-14")
+@pytest.mark.parametrize("server", [NAME, "192.0.2.4", "2001:db8::4"])
+@pytest.mark.parametrize("source", ["10.0.0.3", "2001:db8:1::2"])
+def test_filters_are_about_how_the_proxy_is_reached(server: str, source: str) -> None:
+    """And not about the server, of which there may be nothing but a name."""
+
+    async def test(network: VirtualNetwork) -> None:
+        dual_stack_server(network)
+        alice = network.host("alice", "10.0.0.2", "10.0.0.3", "2001:db8:1::2")
+        proxy = VirtualProxy(network.host("proxy", "198.51.100.9", "2001:db8:9::9"), 3128, "http")
+        network.names["proxy.example"] = ["198.51.100.9", "2001:db8:9::9"]
+        options = {"proxy": "http://proxy.example:3128", "ip_filter": lambda ip: ip == source}
+        async with Gathered(alice, url_of("tcp", server), **options) as gathered:
+            assert {one.type for one in gathered.candidates} == {RELAY}
+            assert (proxy.asked, proxy.clients) == ([(server, 3478)], [source])
+
+    in_network(test)
+
+
+@pytest.mark.row("TRN-14")
+def test_a_proxy_that_no_allowed_address_can_reach() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        alice = network.host("alice", "10.0.0.2", "2001:db8:1::2")
+        VirtualProxy(network.host("proxy", "198.51.100.9"), 3128, "http")
+        proxy = "http://198.51.100.9:3128"
+        async with Gathered(alice, url_of("tcp"), proxy=proxy, ip_filter=lambda ip: ":" in ip) as gathered:
+            [error] = gathered.errors
+            assert f"the proxy {proxy} cannot be reached: no local address can reach" in error.reason
+
+    in_network(test)
+
+
 @pytest.mark.row("TRN-14", "TRN-16")
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
 def test_inside_the_tunnel_the_servers_certificate_counts(scheme: str) -> None:

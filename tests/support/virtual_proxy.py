@@ -15,7 +15,7 @@ from .virtual_stream import VirtualStream
 
 
 class VirtualProxy:
-    """Listens on all addresses of its host. ``asked`` is what it was asked for; ``seen`` all that clients sent."""
+    """Listens on all addresses of its host. ``clients`` are who asked, ``asked`` for what, and ``seen`` all they sent."""
 
     def __init__(self, host: VirtualHost, port: int, scheme: str, *, username: str = "", password: str = "") -> None:
         self.host = host
@@ -23,6 +23,7 @@ class VirtualProxy:
         self.username = username
         self.password = password
         self.asked: list[tuple[str, int]] = []
+        self.clients: list[str] = []
         self.seen = bytearray()
         self.answer: bytes | None = None
         """Said instead of everything else."""
@@ -33,6 +34,7 @@ class VirtualProxy:
                 host.listen(address, port).set_acceptor(self._accept)
 
     def _accept(self, stream: VirtualStream) -> None:
+        self.clients.append(stream.remote_address[0])
         task = asyncio.get_running_loop().create_task(self._serve(stream))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

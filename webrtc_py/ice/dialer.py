@@ -9,7 +9,7 @@ from ..runtime.network import Address, Network
 from ..runtime.shared import Shared
 from ..runtime.tls import start_tls
 from .links import DatagramLink, Link, StreamLink
-from .proxy import Proxy, connect_through
+from .proxy import LocalHost, Proxy, connect_through
 from .secure_link import start_dtls, trust_of
 
 
@@ -40,21 +40,23 @@ class Dialer:
             host == own.partition("%")[0] for one in self._network.interfaces() for own in one.addresses
         )
 
-    async def open(self, protocol: str, host: str, server: Address, local_host: str | None = None) -> Link:
-        """A way to ``server`` by ``udp``, ``dtls``, ``tcp`` or ``tls``, from a local address where one is given.
+    async def open(
+        self, protocol: str, host: str, server: Address, local_host: LocalHost = lambda remote: None
+    ) -> Link:
+        """A way to ``server`` by ``udp``, ``dtls``, ``tcp`` or ``tls``; ``local_host`` says from where.
 
         ``host`` is the name or address that its certificate must be for. Through a proxy ``server`` may be a name.
         OSError when there is none; whoever stops waiting closes what there is.
         """
         if protocol in ("udp", "dtls"):
-            socket = await self._network.open_udp(local_host or ("::" if ":" in server[0] else "0.0.0.0"))
+            socket = await self._network.open_udp(local_host(server) or ("::" if ":" in server[0] else "0.0.0.0"))
             if protocol == "udp":
                 return DatagramLink(socket, server)
             return await start_dtls(socket, server, host, trust_of(self._tls_context), self._shared)
         if self._proxy is not None:
             stream = await connect_through(self._proxy, self._network, server, local_host)
         else:
-            stream = await self._network.connect_tcp(server, local_host=local_host)
+            stream = await self._network.connect_tcp(server, local_host=local_host(server))
         if protocol == "tls":
             stream = await start_tls(stream, self._tls_context or _default_context(), host)
         return StreamLink(stream, self._shared)

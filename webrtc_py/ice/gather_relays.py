@@ -220,7 +220,7 @@ class RelayGathering:
 
     async def _allocate(self, url: ServerURL, server: Address, families: tuple[int, ...], deadline: float) -> _Granted:
         async with asyncio.timeout_at(max(deadline, self._shared.loop.time() + _MIN_TIMEOUT)):
-            link = await self._dialer.open(url.protocol, url.host, server, self._local_host(server))
+            link = await self._dialer.open(url.protocol, url.host, server, self._local_host)
         allocation = Allocation(
             link,
             username=url.username,
@@ -243,11 +243,14 @@ class RelayGathering:
             logger.info("ICE %s: %s gives one relayed address: %s", self._plan.ufrag, url, allocated.missing)
         return _Granted(allocation, server, allocated.mapped)
 
-    def _local_host(self, server: Address) -> str | None:
-        """Where to send from, when filters keep us from some addresses."""
+    def _local_host(self, remote: Address) -> str | None:
+        """Where to send from, when filters keep us from some addresses. OSError when they leave none."""
         if not self._plan.bind_relays:
             return None
-        return next((one.host for one in self._addresses if can_reach(one, server)), None)
+        for one in self._addresses:
+            if can_reach(one, remote):
+                return one.host
+        raise OSError(f"no local address can reach {remote[0]}")
 
 
 def can_reach(local: LocalAddress, server: Address) -> bool:

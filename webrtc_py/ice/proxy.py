@@ -19,6 +19,10 @@ from urllib.parse import unquote, urlsplit
 
 from ..errors import ParseError, URLSyntaxError
 from ..runtime.network import Address, Network, Stream
+from ..runtime.reasons import why
+
+LocalHost = Callable[[Address], str | None]
+"""The local address from which to reach a remote one, None for the system's choice. OSError when there is none."""
 
 # An HTTP proxy's answer has a few lines; SOCKS' longest is 262 octets.
 _MAX_ANSWER = 16 << 10
@@ -79,8 +83,11 @@ def parse_proxy(text: str) -> Proxy:
     return Proxy(parts.scheme, parts.hostname, port, username, password)
 
 
-async def connect_through(proxy: Proxy, network: Network, target: Address, local_host: str | None = None) -> Stream:
+async def connect_through(
+    proxy: Proxy, network: Network, target: Address, local_host: LocalHost = lambda remote: None
+) -> Stream:
     """A stream to ``target``, a host name or numeric address and a port, by way of the proxy.
+
 
     OSError, saying that it was the proxy, when there is none. Whoever stops waiting closes the connection.
     """
@@ -88,7 +95,7 @@ async def connect_through(proxy: Proxy, network: Network, target: Address, local
         addresses = await network.resolve(proxy.host, proxy.port)
         stream = await _connect_to_any(network, addresses, local_host)
     except OSError as error:
-        raise ConnectionError(f"the proxy {proxy} cannot be reached: {error}") from None
+        raise ConnectionError(f"the proxy {proxy} cannot be reached: {why(error)}") from None
     conversation: _Conversation = _HTTPConnect(proxy, target) if proxy.scheme == "http" else _SOCKS5(proxy, target)
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     _Dialogue(stream, conversation, done)
@@ -105,14 +112,12 @@ async def connect_through(proxy: Proxy, network: Network, target: Address, local
     return stream
 
 
-async def _connect_to_any(network: Network, addresses: list[Address], local_host: str | None) -> Stream:
+async def _connect_to_any(network: Network, addresses: list[Address], local_host: LocalHost) -> Stream:
     """The first of a proxy's addresses that can be connected to."""
     refused: OSError = OSError("it has no address")
     for address in addresses:
-        if local_host is not None and (":" in local_host) != (":" in address[0]):
-            continue
         try:
-            return await network.connect_tcp(address, local_host=local_host)
+            return await network.connect_tcp(address, local_host=local_host(address))
         except OSError as error:
             refused = error
     raise refused
