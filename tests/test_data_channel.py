@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.virtual_loop import run
+from tests.support.virtual_loop import run, turns
 from webrtc_py.data_channel import MAX_BUFFERED_AMOUNT, DataChannel, DataChannelInit, make_init
 from webrtc_py.datachannel.message import PPID
 from webrtc_py.errors import ArgumentTypeError, ConnectionClosedError, InvalidStateError, OperationError, RTCError
@@ -63,11 +63,6 @@ def on_channel(
         channel.set_closed()
 
     run(main())
-
-
-async def turns(count: int = 5) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 @pytest.mark.row("WPC-10")

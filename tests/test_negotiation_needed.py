@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.support.lone_connection import REMOTE_OFFER, Log, in_connection, turns
+from tests.support.lone_connection import REMOTE_OFFER, Log, in_connection
+from tests.support.virtual_loop import turns
 from webrtc_py import PeerConnection, SessionDescription
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.jsep.ends import FINGERPRINT, HOST
-from tests.support.lone_connection import REMOTE_OFFER, Log, connection, in_connection, turns, ufrag_line
-from tests.support.virtual_loop import run
+from tests.support.lone_connection import REMOTE_OFFER, Log, connection, in_connection, ufrag_line
+from tests.support.virtual_loop import run, turns
 from webrtc_py import (
     API,
     Certificate,

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from tests.jsep.ends import data_section, offer_of
-from tests.support.lone_connection import Log, connection, description_of, in_connection, turns, ufrag_line
-from tests.support.virtual_loop import run
+from tests.support.lone_connection import Log, connection, description_of, in_connection, ufrag_line
+from tests.support.virtual_loop import run, turns
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py import (
     API,

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tests.connection.session import description
 from tests.support.connections import Peer
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
-from webrtc_py import Configuration, DataChannel, PeerConnection, SessionDescription, SettingEngine
-
-
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
+from webrtc_py import Configuration, DataChannel, PeerConnection, SettingEngine
 
 
 def two_peers(
@@ -26,11 +21,6 @@ def two_peers(
         Peer(network.host("alice", "192.0.2.101"), made, settings[0]),
         Peer(network.host("bob", "192.0.2.102"), made, settings[1]),
     )
-
-
-def description(found: SessionDescription | None) -> SessionDescription:
-    assert found is not None
-    return found
 
 
 async def exchange(offerer: PeerConnection, answerer: PeerConnection) -> None:

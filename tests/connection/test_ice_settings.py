@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.connection.peers import talk
 from tests.support.connections import Call, Peer
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py import (
     Configuration,
-    DataChannel,
     ICETransport,
     InvalidAccessError,
     InvalidStateError,
@@ -36,13 +36,6 @@ def ice_of(peer: Peer) -> ICETransport:
 def text(found: SessionDescription | None) -> str:
     assert found is not None
     return found.sdp
-
-
-async def talk(near: DataChannel, far: DataChannel) -> None:
-    near.send("there")
-    assert await far.recv() == "there"
-    far.send(b"and back")
-    assert await near.recv() == b"and back"
 
 
 def in_network(test: Callable[[VirtualNetwork], Coroutine[Any, Any, None]]) -> None:

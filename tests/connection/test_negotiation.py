@@ -7,10 +7,11 @@ from collections.abc import Awaitable
 
 import pytest
 
-from tests.connection.peers import description, exchange, talk, turns, with_peers
+from tests.connection.peers import exchange, talk, with_peers
+from tests.connection.session import description
 from tests.support.connections import Call, Peer
 from tests.support.perfect import Negotiator, Wire
-from tests.support.virtual_loop import run
+from tests.support.virtual_loop import run, turns
 from tests.support.virtual_network import VirtualNetwork
 from webrtc_py import (
     ConnectionFailedError,

@@ -6,8 +6,10 @@ import asyncio
 
 import pytest
 
-from tests.connection.peers import description, exchange, talk, turns, with_peers
+from tests.connection.peers import exchange, talk, with_peers
+from tests.connection.session import description
 from tests.support.connections import Peer
+from tests.support.virtual_loop import turns
 from webrtc_py import SessionDescription
 from webrtc_py.sdp import parse
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.connection.peers import description, exchange, talk, with_peers
+from tests.connection.peers import exchange, talk, with_peers
+from tests.connection.session import description
 from tests.support.connections import Peer
 from webrtc_py import DataChannelStats, ICECandidatePairStats, ICECandidateStats, SessionDescription, TransportStats
 from webrtc_py.ice.mdns import AgentNames

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.support.virtual_loop import turns
 from webrtc_py.errors import ConnectionClosedError
 from webrtc_py.runtime.operations import OperationsChain
 
@@ -32,11 +33,6 @@ class Script:
     def let(self, *names: str) -> None:
         for name in names:
             self.gates[name].set()
-
-
-async def turns(count: int = 10) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 @pytest.mark.row("WPC-01")

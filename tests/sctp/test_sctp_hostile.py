@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sctp.wire import (
+    WHOLE,
     Wire,
     chunks_of,
+    connected,
     events_of,
     make_association,
+    next_tsn,
     packet_checksum,
     packet_to,
     sent_by,
@@ -31,21 +34,9 @@ from webrtc_py.train import Train
 
 pytestmark = pytest.mark.row("SCP-28")
 
-WHOLE = BEGINNING | END
-
-
-def connected(**options: object) -> Wire:
-    wire = Wire(**options)  # type: ignore[arg-type]
-    wire.connect()
-    return wire
-
 
 def raw_packet(association: Association, body: bytes) -> Train:
     return Train.of(build_packet(5000, 5000, association._local_tag, [body]))
-
-
-def next_tsn(association: Association) -> int:
-    return (association._inbound.cumulative + 1) & 0xFFFFFFFF
 
 
 def works(wire: Wire) -> None:

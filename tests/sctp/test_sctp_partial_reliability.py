@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sctp.wire import Wire, chunks_of, events_of, make_association, packet_to, sent_by, sent_chunks
+from tests.sctp.wire import (
+    Wire,
+    chunks_of,
+    connected,
+    data,
+    make_association,
+    next_tsn,
+    packet_to,
+    received,
+    sent_by,
+    sent_chunks,
+)
 from webrtc_py.sctp.association import Association
 from webrtc_py.sctp.chunk import BEGINNING, END, UNORDERED, DataChunk, ForwardTsnChunk, InitChunk, SackChunk
-from webrtc_py.sctp.events import BufferedAmountLow, MessageReceived
+from webrtc_py.sctp.events import BufferedAmountLow
 from webrtc_py.sctp.parameter import FORWARD_TSN_SUPPORTED
-
-WHOLE = BEGINNING | END
-
-
-def connected(**options: object) -> Wire:
-    wire = Wire(**options)  # type: ignore[arg-type]
-    wire.connect()
-    return wire
-
-
-def next_tsn(association: Association) -> int:
-    return (association._inbound.cumulative + 1) & 0xFFFFFFFF
-
-
-def data(tsn: int, payload: bytes = b"x", *, flags: int = WHOLE, stream: int = 0, ssn: int = 0) -> DataChunk:
-    return DataChunk(flags, tsn & 0xFFFFFFFF, stream, ssn, 51, payload)
-
-
-def received(association: Association) -> list[bytes]:
-    return [event.data for event in events_of(association, MessageReceived)]
 
 
 class Loser:

@@ -7,17 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.sctp.wire import Wire, chunks_of, events_of, packet_to, sent_by, sent_chunks
+from tests.sctp.wire import Wire, chunks_of, connected, events_of, packet_to, sent_by, sent_chunks
 from webrtc_py.errors import InvalidStateError
 from webrtc_py.sctp.association import Association, AssociationState
 from webrtc_py.sctp.chunk import BEGINNING, END, DataChunk, ReconfigChunk
-from webrtc_py.sctp.events import (
-    Closed,
-    MessageReceived,
-    StreamsResetByPeer,
-    StreamsResetDone,
-    StreamsResetFailed,
-)
+from webrtc_py.sctp.events import Closed, MessageReceived, StreamsResetByPeer, StreamsResetDone, StreamsResetFailed
 from webrtc_py.sctp.parameter import (
     AddIncomingStreamsRequest,
     AddOutgoingStreamsRequest,
@@ -33,12 +27,6 @@ from webrtc_py.sctp.parameter import (
 R = ReconfigResult
 # Where the peers' request numbers begin: their initial TSNs.
 A_FIRST, B_FIRST = 0xFFFFFFF0, 0x7FFFFFF8
-
-
-def connected(**options: object) -> Wire:
-    wire = Wire(**options)  # type: ignore[arg-type]
-    wire.connect()
-    return wire
 
 
 def reconfigs(association: Association, now: float) -> list[object]:

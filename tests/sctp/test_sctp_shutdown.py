@@ -7,6 +7,7 @@ import pytest
 from tests.sctp.wire import (
     Wire,
     chunks_of,
+    connected,
     events_of,
     make_association,
     packet_checksum,
@@ -38,12 +39,6 @@ from webrtc_py.train import Train
 
 S = AssociationState
 A_TAG, B_TAG = 0xAAAA0001, 0xBBBB0002
-
-
-def connected(**options: object) -> Wire:
-    wire = Wire(**options)  # type: ignore[arg-type]
-    wire.connect()
-    return wire
 
 
 @pytest.mark.row("SCP-24")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -47,11 +46,6 @@ def description_of(pc: PeerConnection) -> SessionDescription:
     description = pc.local_description
     assert description is not None
     return description
-
-
-async def turns(count: int = 20) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 class Log:

@@ -186,3 +186,9 @@ def run(main: Coroutine[Any, Any, T], *, timeout_virtual: float | None = 600.0, 
         watch.abandon()
         asyncio.set_event_loop(None)
         loop.close()
+
+
+async def turns(count: int = 20) -> None:
+    """Let the loop turn this often: what was posted has happened then, and no time has passed."""
+    for _ in range(count):
+        await asyncio.sleep(0)
