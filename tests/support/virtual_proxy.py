@@ -15,7 +15,7 @@ from .virtual_stream import VirtualStream
 
 
 class VirtualProxy:
-    """Listens on all addresses of its host. ``clients`` are who asked, ``asked`` for what, and ``seen`` all they sent."""
+    """Listens on all addresses of its host. ``clients`` asked for ``asked``; ``seen`` is all that they sent."""
 
     def __init__(self, host: VirtualHost, port: int, scheme: str, *, username: str = "", password: str = "") -> None:
         self.host = host
