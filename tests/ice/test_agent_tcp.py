@@ -116,6 +116,27 @@ def test_where_udp_is_blocked_tcp_connects(dialling: str) -> None:
     scene(test)
 
 
+@pytest.mark.row("TCP-01")
+@pytest.mark.parametrize("dialling", ["server", "peer"])
+def test_agents_without_udp_wait_for_nothing_better(dialling: str) -> None:
+    """Neither end says that it has no more candidates, which may mean that better ones come."""
+
+    async def test(it: Scene) -> None:
+        server, peer = it.server(network_types=TCP), it.peer(network_types=TCP)
+        for agent, other in ((server, peer), (peer, server)):
+            agent.on_candidate(lambda candidate, other=other: candidate and other.add_remote_candidate(candidate))
+            await agent.gather_candidates()
+        one, other = (server, peer) if dialling == "server" else (peer, server)
+        begin = asyncio.get_running_loop().time()
+        here, there = await asyncio.gather(
+            one.dial(*other.get_local_user_credentials()), other.accept(*one.get_local_user_credentials())
+        )
+        assert asyncio.get_running_loop().time() - begin < 0.1
+        await talk(here, there)
+
+    scene(test)
+
+
 @pytest.mark.row("TCP-02")
 def test_udp_is_preferred_where_it_works() -> None:
     async def test(it: Scene) -> None:

@@ -222,11 +222,14 @@ class AgentOptions:
 
     @property
     def core_timings(self) -> AgentTimings:
-        """An agent that has nothing but relays need not wait for anything better, and a lite one hears less."""
+        """With relays alone, or without UDP, nothing better can come to be waited for; a lite agent hears less."""
         if self.lite:
             return self.timings.for_lite()
-        is_relay_only = set(self.candidate_types) == {CandidateType.RELAY}
-        return self.timings.for_relay_only() if is_relay_only else self.timings
+        if set(self.candidate_types) == {CandidateType.RELAY}:
+            return self.timings.for_relay_only()
+        if not {NetworkType.UDP4, NetworkType.UDP6}.intersection(self.network_types):
+            return self.timings.for_tcp_only()
+        return self.timings
 
 
 def _list(name: str, values: Sequence[T]) -> list[T]:

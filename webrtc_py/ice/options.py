@@ -31,7 +31,8 @@ class AgentTimings:
     ``check_interval``: Ta, between new ordinary checks (RFC 8445 section 14.2).
     ``max_binding_requests``: how often a check is sent before it has failed (Rc, RFC 8489 section 6.2.1).
     ``*_acceptance_min_wait``: how long the controlling agent leaves better types their chance before it nominates
-    a pair with a candidate of this type; over TCP it is at least the time of server-reflexive ones.
+    a pair with a candidate of this type; over TCP it is at least the time of server-reflexive ones,
+    unless the agent has no UDP.
     """
 
     disconnected_timeout: float = 5.0
@@ -127,6 +128,13 @@ class AgentTimings:
         return replace(
             self, srflx_acceptance_min_wait=0.0, prflx_acceptance_min_wait=0.0, relay_acceptance_min_wait=0.0
         )
+
+    def for_tcp_only(self) -> AgentTimings:
+        """The times for an agent that has no UDP: what comes directly over TCP is the best there will be.
+
+        That the active end of a connection shows up as peer-reflexive makes it no detour.
+        """
+        return replace(self, srflx_acceptance_min_wait=0.0, prflx_acceptance_min_wait=0.0)
 
     def for_lite(self) -> AgentTimings:
         """The times for a lite agent, where nothing else was asked for.
