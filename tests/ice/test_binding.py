@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from hypothesis import given
@@ -81,3 +82,19 @@ def test_answers_from_elsewhere_are_none_however_many() -> None:
     lie = response(("203.0.113.1", 1))
     assert ask([(lie, ELSEWHERE)] * 1000)[0] == "the server does not answer"
     assert ask([(lie, ELSEWHERE)] * 1000 + [(response(("203.0.113.2", 2)), SERVER)])[0] == ("203.0.113.2", 2)
+
+
+def test_a_refusal_in_the_moment_of_a_cancellation_is_nobodys_error() -> None:
+    async def main() -> None:
+        queries = BindingQueries(Shared.of_running_loop())
+        sent: list[bytes] = []
+        asking = asyncio.ensure_future(queries.ask(lambda request, to: sent.append(request), SERVER, 3.0))
+        await asyncio.sleep(0)
+        message = stun.Message(stun.Method.BINDING, stun.Class.ERROR, sent[0][8:20], {"ERROR-CODE": (400, "no")})
+        queries.receive(memoryview(bytes(message)), SERVER)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        gc.collect()  # a future that nobody took the exception of tells the loop
+
+    run(main())

@@ -185,6 +185,31 @@ def test_a_server_that_does_not_answer_is_reported_to_all_who_ask() -> None:
     on_mux(test, SERVER)
 
 
+def test_a_mux_that_is_closed_asks_no_server_any_more() -> None:
+    async def test(network: VirtualNetwork, mux: UDPMux) -> None:
+        server = network.hosts["server"]
+        resolve = server.resolve
+
+        async def resolve_slowly(host: str, port: int) -> list[tuple[str, int]]:
+            await asyncio.sleep(1)
+            return await resolve(host, port)
+
+        server.resolve = resolve_slowly  # type: ignore[method-assign]
+        network.stun_server("stun.example", "192.0.2.3")
+        async with Agent(AgentOptions(net=server, udp_mux=mux, urls=["stun:stun.example"])) as agent:
+            errors: list[str] = []
+            agent.on_candidate_error(lambda error: errors.append(error.reason))
+            await agent.gather_candidates()
+            await asyncio.sleep(0.5)
+            mux.close()
+            async with asyncio.timeout(1):
+                await agent.gathering_complete()
+            await asyncio.sleep(0)
+            assert errors == ["the UDP mux was closed"]
+
+    on_mux(test, SERVER)
+
+
 def test_many_behind_one_nat_are_told_apart() -> None:
     async def test(network: VirtualNetwork, mux: UDPMux) -> None:
         nat = network.nat("office", "198.51.100.1", kind="symmetric")

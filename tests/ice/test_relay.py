@@ -315,6 +315,22 @@ def test_the_end_of_an_allocation_is_the_end_of_both_its_relays() -> None:
     run(main())
 
 
+def test_an_allocation_may_be_closed_twice_at_once() -> None:
+    async def main() -> None:
+        server = FakeTurnServer()
+        allocation = Lost().make(DatagramLink(LoopbackSocket(server), SERVER))
+        await allocation.allocate(5.0)
+        server.receive = lambda data: []  # type: ignore[method-assign]
+        first = asyncio.create_task(allocation.close())
+        await asyncio.sleep(0.5)
+        first.cancel()
+        await allocation.close()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    run(main())
+
+
 MESSAGES = [
     b"\x00\x01\x00\x04" + bytes(16) + b"abcd",
     b"\x40\x00\x00\x05hello\0\0\0",

@@ -82,3 +82,15 @@ def test_a_dead_name_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> 
     asyncio.run(main())
     assert any(thread.name == "resolve slow.example" and thread.daemon for thread in threading.enumerate())
     release.set()
+
+
+def test_where_no_thread_is_left_nothing_is_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(OSError, match="thread"):
+            await SystemNetwork().resolve("turn.example", 1)
+
+    run_real(main())

@@ -54,6 +54,8 @@ class BindingQueries:
                     send(request, server)
         finally:
             del self._pending[transaction_id]
+            if not answer.cancel():
+                answer.exception()  # taken, in case it came in the moment of a cancellation
 
     def receive(self, data: memoryview, source: Address) -> bool:
         """Take a STUN message when it answers a query; whether it did, or pretended to."""

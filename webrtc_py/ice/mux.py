@@ -238,8 +238,11 @@ class _MappedAddresses:
         self._endpoint.set_receiver(self._receive)
         self._queries = BindingQueries(shared)
         self._known: dict[Address, tuple[float, asyncio.Task[Address]]] = {}
+        self._is_closed = False
 
     async def get(self, server: Address, timeout: float) -> Address:
+        if self._is_closed:
+            raise _closed()
         now = self._shared.loop.time()
         until, answer = self._known.get(server, (0.0, None))
         if answer is None or now >= until:
@@ -254,10 +257,11 @@ class _MappedAddresses:
         except asyncio.CancelledError:
             waiter = asyncio.current_task()
             if answer.cancelled() and waiter is not None and not waiter.cancelling():
-                raise ServerError(UNREACHABLE, "the UDP mux was closed") from None
+                raise _closed() from None
             raise
 
     def close(self) -> None:
+        self._is_closed = True
         for _, answer in self._known.values():
             answer.cancel()
 
@@ -268,6 +272,10 @@ class _MappedAddresses:
     def _receive(self, train: Train, source: Address, now: float) -> None:
         for datagram in train:
             self._queries.receive(datagram, source)
+
+
+def _closed() -> ServerError:
+    return ServerError(UNREACHABLE, "the UDP mux was closed")
 
 
 class TCPMux(Mux[TCPPort]):

@@ -146,10 +146,7 @@ class Allocation:
             now = self._shared.loop.time()
             self._client.close(now)
             self._driver.flush(now)
-            async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await self._closed
-        except TimeoutError:
-            logger.debug("the TURN server did not confirm the end of the allocation")
+            await asyncio.wait([self._closed], timeout=_CLOSE_TIMEOUT)
         finally:
             self.abort()
 

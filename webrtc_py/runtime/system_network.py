@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import socket
 import threading
@@ -77,7 +78,10 @@ async def _look_up(host: str, port: int) -> list[Address]:
             loop.call_soon_threadsafe(settle, addresses, error)
 
     thread = threading.Thread(target=look_up, name=f"resolve {host}", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from None
     try:
         return await answer
     finally:
