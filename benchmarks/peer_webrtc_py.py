@@ -104,7 +104,8 @@ async def connected_agents(
     """Candidates trickle, as an application would have them. The dialing agent may be on a shared port."""
     options = AgentOptions() if hosts is None else AgentOptions(include_loopback=True, net=Hosts(hosts))
     assert options.timings.keepalive_interval == KEEPALIVE_INTERVAL
-    dialer, accepter = Agent(replace(options, udp_mux=shared_port)), Agent(options)
+    dialer = Agent(options if shared_port is None else replace(options, udp_mux=shared_port))
+    accepter = Agent(options)
     for agent, peer in ((dialer, accepter), (accepter, dialer)):
         agent.on_candidate(peer.add_remote_candidate)
         await agent.gather_candidates()

@@ -41,7 +41,7 @@ def new_core(options: AgentOptions, ufrag: str, pwd: str, tie_breaker: int) -> C
         seed=secrets.token_bytes(32),
         timings=options.core_timings,
         max_pairs=options.max_pairs,
-        remote_ip_filter=Filter(options.remote_ip_filter, "remote IP"),
+        remote_ip_filter=Filter(options.remote_ip_filter, "remote IP") if options.remote_ip_filter else None,
         lite=options.lite,
         renomination=options.renomination,
         keep_alternatives=options.continual_gathering is ContinualGatheringPolicy.CONTINUALLY,

@@ -43,6 +43,9 @@ class _Round:
 
     async def run(self) -> None:
         """Returns when everything has been found or has failed; raises nothing but CancelledError."""
+        if not self.plan.urls:
+            await self.hosts.run()
+            return
         async with asyncio.TaskGroup() as group:
             for index, url in enumerate(self.plan.urls):
                 group.create_task(self.servers.gather(url, index), name=f"gather from {url}")

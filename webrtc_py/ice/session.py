@@ -16,6 +16,14 @@ from .pairing import Pairing
 from .trace import Trace
 from .transaction import Chance, Purpose
 
+LIVE = (
+    ICETransportState.CHECKING,
+    ICETransportState.CONNECTED,
+    ICETransportState.COMPLETED,
+    ICETransportState.DISCONNECTED,
+)
+"""The states of a generation that has been started and has not come to its end."""
+
 
 class Session:
     """The facts of one generation. Those who act on them are ``Search``, ``Upkeep``, ``Incoming`` and ``Outcomes``."""
@@ -71,7 +79,7 @@ class Session:
     @property
     def is_running(self) -> bool:
         """Whether the peer is known and the agent started."""
-        return self.checks.remote_ufrag is not None and self.state is not ICETransportState.NEW and not self.is_over
+        return self.state in LIVE and self.checks.remote_ufrag is not None
 
     @property
     def is_over(self) -> bool:
