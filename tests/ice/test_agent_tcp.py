@@ -346,6 +346,33 @@ def test_a_lite_agent_takes_connections_and_opens_none(blocked: bool) -> None:
     scene(test)
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_what_a_connection_has_no_room_for_is_counted_as_discarded(has_ended: bool) -> None:
+    async def test(it: Scene) -> None:
+        it.block_udp()
+        here, there = await connect(it.peer(), it.server())
+        await talk(here, there)
+        agent = it.agents[0]
+        before = agent.get_selected_candidate_pair_stats()
+        assert before is not None
+        if has_ended:
+            it.streams[0].peer.close()
+            await asyncio.sleep(0.1)
+        else:
+            it.network.cut(it.network.hosts["peer"], it.network.hosts["server"])
+        for _ in range(1000):
+            here.send(b"x" * 1000)
+        stats = agent.get_selected_candidate_pair_stats()
+        assert stats is not None
+        sent, discarded = stats.packets_sent - before.packets_sent, stats.packets_discarded_on_send
+        assert sent + discarded == 1000
+        assert sent == (0 if has_ended else pytest.approx(262, abs=2))
+        assert stats.bytes_discarded_on_send == 1000 * discarded == 1000 * agent.dropped
+        assert agent.traffic.packets_sent == stats.packets_sent
+
+    scene(test)
+
+
 # Connections that end
 
 

@@ -53,7 +53,10 @@ class Agent(ClosedOnExit):
     """
 
     def __init__(self, options: AgentOptions | None = None) -> None:
-        self._options = options = options or AgentOptions()
+        options = AgentOptions() if options is None else options
+        if not isinstance(options, AgentOptions):
+            raise ArgumentTypeError(f"options is an AgentOptions or None, not {options!r}")
+        self._options = options
         self._shared = Shared.of_running_loop()
         self._network: Network = options.net or SystemNetwork()
         self._inbox = Inbox(self._shared)
@@ -394,7 +397,7 @@ class Agent(ClosedOnExit):
 
     @property
     def dropped(self) -> int:
-        """Datagrams that came from where no peer was proved, that nobody took in time, or that had no path to go."""
+        """Datagrams that came from where no peer was proved, that nobody took in time, or that no path had room for."""
         return self._inbox.dropped
 
     def set_data_receiver(self, receiver: DataReceiver | None) -> None:

@@ -44,7 +44,7 @@ class Inbox:
         self._early: list[bytes] = []
         self.traffic = Traffic()
         self.dropped = 0
-        """Datagrams from where no peer was proved, that nobody took in time, or that had no path to go."""
+        """Datagrams from where no peer was proved, that nobody took in time, or that no path had room for."""
 
     def set_receiver(self, receiver: DataReceiver | None) -> None:
         """Who takes the peer's datagrams. A few that came before are handed over now."""
@@ -109,8 +109,12 @@ class DataPath:
         base = None if path is None else self._bases.get(path.base_id)
         if path is None or base is None:
             return False
-        base.socket.send(train, path.destination)
         size, count = len(train.data), len(train)
+        if base.has_room is not None and not base.has_room(path.destination):
+            self._inbox.dropped += count
+            core.data_discarded(size, count)
+            return True
+        base.socket.send(train, path.destination)
         core.data_sent(size, count, self._shared.loop.time())
         traffic = self._inbox.traffic
         traffic.packets_sent += count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import ssl
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from .mux import TCPMux, UDPMux
 from .proxy import Proxy, parse_proxy
 from .relay import Relay
 from .rewrite import AddressRewriteRule, find_rule, told_addresses
-from .tcp import DISCARD_PORT
+from .tcp import DISCARD_PORT, TCPEndpoint
 from .udp_port import UDPPort
 from .url import ServerURL
 
@@ -48,6 +48,11 @@ class Base:
     address: LocalAddress | None
     """The interface's address; None for a relay."""
     candidates: list[Candidate] = field(default_factory=list)
+    has_room: Callable[[Address], bool] | None = field(init=False)
+    """Whether data to an address would be taken now; None where it always is, as by a UDP socket."""
+
+    def __post_init__(self) -> None:
+        self.has_room = self.socket.has_room if isinstance(self.socket, TCPEndpoint | Relay) else None
 
     @property
     def relay(self) -> Relay | None:

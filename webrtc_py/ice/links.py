@@ -32,6 +32,10 @@ class Link(Protocol):
     def set_receiver(self, on_train: OnTrain, on_lost: OnLost) -> None:
         """Who takes what arrives: message by message, or train by train."""
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes data now; datagrams always go."""
+
     def send_message(self, message: bytes) -> None: ...
 
     def send_channel_data(self, number: int, train: Train) -> None: ...
@@ -43,6 +47,7 @@ class DatagramLink:
     """UDP or DTLS: a train of a peer's datagrams is a train of ChannelData messages, four octets longer each."""
 
     reliable = False
+    has_room = True
 
     def __init__(self, socket: DatagramSocket, server: Address) -> None:
         self._socket = socket
@@ -107,15 +112,19 @@ class StreamLink:
         self._on_train, self._on_lost = on_train, on_lost
         self._stream.set_receiver(self._receive, self._lose)
 
+    @property
+    def has_room(self) -> bool:
+        return self._stream.write_buffer_size <= _MAX_STREAM_QUEUE
+
     def send_message(self, message: bytes) -> None:
-        if message[1] & 0x10 and self._stream.write_buffer_size > _MAX_STREAM_QUEUE:
+        if message[1] & 0x10 and not self.has_room:
             # An indication. Requests are few, and nobody would send one again: an allocation may depend on it.
             self.dropped += 1
             return
         self._stream.write(message + bytes(-len(message) % 4))
 
     def send_channel_data(self, number: int, train: Train) -> None:
-        if self._stream.write_buffer_size > _MAX_STREAM_QUEUE:
+        if not self.has_room:
             self.dropped += len(train)
             return
         parts: list[bytes | memoryview] = []

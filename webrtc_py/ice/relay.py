@@ -56,6 +56,10 @@ class Relay:
         """The peer has been selected: give it a channel."""
         self._allocation.bind_channel(peer, now)
 
+    def has_room(self, address: Address) -> bool:
+        """Whether the way to the server takes data now."""
+        return self._allocation.has_room
+
     def send(self, train: Train, address: Address) -> None:
         self._allocation.send(train, address)
 
@@ -186,6 +190,10 @@ class Allocation:
     def bind_channel(self, peer: Address, now: float) -> None:
         self._client.bind(peer, now)
         self._driver.flush(now)
+
+    @property
+    def has_room(self) -> bool:
+        return self._link is not None and self._link.has_room
 
     def send(self, train: Train, address: Address) -> None:
         link = self._link

@@ -83,7 +83,7 @@ class CandidatePairStats:
     """Of ``requests_sent`` those that had been sent before."""
     retransmissions_received: int
     packets_discarded_on_send: int
-    """What the application sent while nothing may be sent on the pair, though it is selected."""
+    """What the application sent while nothing may be sent on the pair, though it is selected, or got no room in TCP."""
     bytes_discarded_on_send: int
     current_round_trip_time: float | None
     smoothed_round_trip_time: float | None

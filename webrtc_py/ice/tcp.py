@@ -89,11 +89,16 @@ class TCPConnection:
         self._on_lost = on_lost
         self._stream.set_receiver(self._receive, self._stream_lost)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether it keeps up with what is sent."""
+        return self._stream.write_buffer_size <= _MAX_QUEUE
+
     def send(self, train: Train) -> None:
-        if self._stream.write_buffer_size > _MAX_QUEUE:
-            self.dropped += len(train)
-        else:
+        if self.has_room:
             self._stream.write(frame(train))
+        else:
+            self.dropped += len(train)
 
     def close(self) -> None:
         if not self._is_closed:
@@ -184,6 +189,11 @@ class TCPEndpoint:
 
     def set_receiver(self, receiver: Receiver | None) -> None:
         self._receiver = receiver
+
+    def has_room(self, address: Address) -> bool:
+        """Whether there is a connection to the address that takes data now."""
+        connection = self._connections.get(address)
+        return connection is not None and connection.has_room
 
     def send(self, train: Train, address: Address) -> None:
         connection = self._connections.get(address)
