@@ -263,3 +263,15 @@ def test_captured_checks_from_many_addresses_leave_room_for_the_peers_own() -> N
     assert hand.core.dropped.refused == 1000
     hand.ask(ELSEWHERE, use_candidate=True)
     assert hand.core.selected is hand.pair(ELSEWHERE)
+
+
+def test_a_lite_agent_that_prefers_the_better_pair_does_not_stay_on_a_dead_one() -> None:
+    hand = Hand(controlling=False, core={"lite": True, "use_candidate_check_priority": True})
+    hand.ask(use_candidate=True, priority=2)
+    hand.ask(ELSEWHERE, use_candidate=True, priority=1)
+    assert hand.core.selected is hand.pair()
+    hand.wait(11)
+    assert hand.core.state is ICETransportState.DISCONNECTED
+    hand.ask(ELSEWHERE, use_candidate=True, priority=1)
+    assert hand.core.selected is hand.pair(ELSEWHERE)
+    assert hand.core.state is ICETransportState.CONNECTED

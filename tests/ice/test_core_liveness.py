@@ -230,6 +230,20 @@ def test_with_the_standards_period_no_two_checks_are_nearer_than_4_seconds_whate
     assert len({packet.message.transaction_id for packet in requests}) == len(requests)
 
 
+def test_a_round_trip_longer_than_the_interval_makes_no_more_questions() -> None:
+    wire, alice, bob = two_peers(Wire(delay=0.4), AgentTimings.gaming())
+    connect(wire, alice, bob)
+    wire.loss = 0.5
+    wire.run(10)
+    wire.loss = 0
+    wire.run(10)
+    mark = wire.now
+    wire.run(60)
+    for peer in (alice, bob):
+        requests = [packet for packet in peer.requests() if packet.time >= mark]
+        assert 60 <= len(requests) <= 60 / (0.8 * 0.5)
+
+
 @pytest.mark.row("CON-07")
 def test_recovery_from_disconnected() -> None:
     wire, alice, bob = two_peers()
@@ -434,7 +448,10 @@ def test_without_a_failed_timeout_the_search_goes_on() -> None:
     hand.core.add_remote_candidate(host(*THERE), hand.now)
     hand.wait(1000)
     assert hand.core.state is CHECKING
-    assert hand.core.next_timeout() is None
+    assert 100 < len(hand.requests()) < 200, "now and then, and no more"
+    hand.wait(60)
+    hand.answer(hand.requests()[-1])
+    assert hand.core.path is hand.pair()
 
 
 # Reasons

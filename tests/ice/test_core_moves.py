@@ -327,6 +327,73 @@ def test_a_worse_nomination_moves_us_as_soon_as_the_selected_pair_leaves_a_quest
     assert 5 <= len([where for where, _ in hand.requests() if where == THERE]) <= 15, "it had its chances"
 
 
+# The controlled agent goes where the peer's data come from
+
+
+def two_ways(nominated: tuple[str, int], **options: Any) -> Hand:
+    """Controlled, with two pairs that work."""
+    hand = Hand(controlling=False, **options)
+    for where in (THERE, ELSEWHERE):
+        hand.ask(where, use_candidate=where == nominated, priority=2 if where == THERE else 1)
+        hand.answer(hand.requests()[0])
+    assert hand.core.selected is hand.pair(nominated)
+    return hand
+
+
+def listen(hand: Hand, where: tuple[str, int], seconds: float) -> None:
+    """Data come from there, and all checks are answered."""
+    for _ in range(round(seconds * 10)):
+        hand.wait(0.1)
+        hand.core.data_received(0, where, 100, 1, hand.now)
+        for request in hand.requests():
+            hand.answer(request)
+
+
+def test_after_a_move_of_its_own_it_follows_the_data() -> None:
+    hand = two_ways(THERE)
+    hand.wait(0.1)
+    hand.core.path_lost(0, THERE, hand.now, "gone")
+    assert hand.core.selected is hand.pair(ELSEWHERE)
+    hand.ask(THERE)
+    hand.answer(next(request for request in hand.requests() if request[0] == THERE))
+    assert hand.core.selected is hand.pair(ELSEWHERE)
+    hand.core.data_received(0, THERE, 100, 1, hand.now)
+    assert hand.core.selected is hand.pair(ELSEWHERE), "that may have been late"
+    listen(hand, THERE, 1.5)
+    assert hand.core.selected is hand.pair(THERE)
+
+
+def test_a_worse_nomination_is_followed_when_the_data_are() -> None:
+    hand = two_ways(THERE)
+    listen(hand, THERE, 3)
+    hand.ask(ELSEWHERE, use_candidate=True)
+    listen(hand, THERE, 3)
+    assert hand.core.selected is hand.pair(THERE), "the peer has not moved, or an aggressive one nominates all"
+    listen(hand, ELSEWHERE, 1.5)
+    assert hand.core.selected is hand.pair(ELSEWHERE)
+
+
+def test_what_a_value_has_nominated_is_left_for_no_data() -> None:
+    hand = two_ways(THERE)
+    hand.ask(ELSEWHERE, use_candidate=True, nomination=(0xC001, 1))
+    assert hand.core.selected is hand.pair(ELSEWHERE)
+    listen(hand, THERE, 3)
+    assert hand.core.selected is hand.pair(ELSEWHERE)
+
+
+def test_the_controlling_agent_stays_where_it_has_gone() -> None:
+    hand = Hand(controlling=True)
+    for where in (THERE, ELSEWHERE):
+        hand.ask(where)
+        hand.answer(hand.requests()[0])
+    hand.wait(1.1)
+    hand.answer(hand.requests()[-1])
+    selected = hand.core.selected
+    assert selected is not None
+    listen(hand, ELSEWHERE if selected is hand.pair(THERE) else THERE, 3)
+    assert hand.core.selected is selected
+
+
 # Long and lossy ways
 
 

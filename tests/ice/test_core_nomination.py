@@ -61,7 +61,7 @@ def test_a_check_on_a_succeeded_pair_does_nothing() -> None:
 def test_a_check_on_a_failed_pair_tries_again() -> None:
     hand = Hand(controlling=False, failed_timeout=60)
     hand.core.add_remote_candidate(host(*THERE), hand.now)
-    hand.wait(40)
+    hand.wait(39.8)
     assert len(hand.requests()) == 7
     assert (hand.pair().state, hand.pair().failure) == (FAILED, "no answer")
     hand.ask()

@@ -159,6 +159,25 @@ def test_a_change_back_counts_though_the_first_one_is_not_confirmed_yet() -> Non
     assert alice.selections == 1
 
 
+@pytest.mark.row("REN-03")
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_peer_comes_back_from_a_change_that_we_never_heard_of(answers: bool) -> None:
+    """It has followed, and its answers were lost, or were to a change that was replaced by another that failed."""
+    wire, alice, bob = two_paths()
+    if answers:
+        bob.add(host("192.0.2.4", index=2))
+        alice.hear_of(bob.core.local_candidates[-1])
+        wire.run(4)
+        change(alice, "192.0.2.3")
+        wire.blocked = lambda packet: "192.0.2.4" in (packet.source[0], packet.destination[0])
+        change(alice, "192.0.2.4")
+    else:
+        wire.blocked = lambda packet: packet.source[0] == "192.0.2.3"
+        change(alice, "192.0.2.3")
+    assert wire.run(1, lambda: in_use(alice, bob) == {"192.0.2.2", "192.0.2.3"})
+    assert wire.run(10, lambda: in_use(alice, bob) == {"192.0.2.2"})
+
+
 def test_what_cannot_be_changed_to() -> None:
     wire, alice, bob = two_paths()
     first = to(alice, "192.0.2.2")

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.ice.core_pair import ALICE, BOB, Wire, connected, host, two_peers
+from tests.ice.core_pair import ALICE, BOB, Wire, connected, host, tcp, two_peers
 from tests.ice.hand import HERE, THERE, Hand
 from webrtc_py.ice import stun
 from webrtc_py.ice.events import RoleChanged
-from webrtc_py.states import CandidatePairState, ICERole
+from webrtc_py.states import CandidatePairState, ICERole, TCPType
 
 
 @pytest.mark.row("ICE-24", "ICE-32")
@@ -146,3 +146,52 @@ def test_the_tie_breaker_is_one_for_the_session() -> None:
     wire.run(30)
     assert {packet.message.attributes["ICE-CONTROLLING"] for packet in alice.requests()} == {2}
     assert {packet.message.attributes["ICE-CONTROLLED"] for packet in bob.requests()} == {1}
+
+
+def test_a_role_lost_while_a_connection_is_opened_again_ends_no_search() -> None:
+    hand = Hand(controlling=True, local=tcp(TCPType.ACTIVE, HERE[0]), srflx_acceptance_min_wait=0)
+    there = THERE[0], 7000
+    hand.core.add_remote_candidate(tcp(TCPType.PASSIVE, *there), hand.now)
+    for _ in range(2):
+        hand.answer(hand.requests()[-1])
+    assert hand.core.selected is hand.pair(there)
+    hand.core.path_lost(0, there, hand.now, "reset")
+    hand.wait(3)
+    refuse(hand, hand.requests()[-1])
+    assert not hand.core.controlling
+    hand.wait(0.1)
+    hand.answer(hand.requests()[-1])
+    assert hand.core.path is hand.core.selected is hand.pair(there)
+
+
+def test_who_comes_to_control_nominates_what_is_in_use() -> None:
+    """The peer, whose own nomination is void, may have selected nothing yet."""
+    hand = Hand(controlling=False)
+    hand.ask(use_candidate=True)
+    hand.answer(hand.requests()[0])
+    assert hand.core.selected is hand.pair()
+    hand.ask(controlling=False, tie_breaker=1)
+    assert hand.core.controlling
+    nominations = [request for request in hand.requests() if "USE-CANDIDATE" in request[1].attributes]
+    assert [where for where, _ in nominations] == [THERE]
+    hand.answer(nominations[0])
+    hand.wait(20)
+    assert not any("USE-CANDIDATE" in message.attributes for _, message in hand.requests())
+
+
+def test_a_refusal_of_what_is_in_use_makes_no_storm() -> None:
+    hand = Hand(controlling=False, failed_timeout=0)
+    hand.ask(use_candidate=True)
+    hand.answer(hand.requests()[0])
+    hand.ask(controlling=False, tie_breaker=1)
+    nominations = 0
+    for _ in range(200):
+        for request in hand.requests():
+            if "USE-CANDIDATE" in request[1].attributes:
+                nominations += 1
+                refuse(hand, request, code=400)
+            else:
+                hand.answer(request)
+        hand.wait(0.1)
+    assert nominations <= 5
+    assert hand.core.path is hand.pair()

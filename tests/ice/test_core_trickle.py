@@ -239,3 +239,19 @@ def test_the_end_of_candidates_may_fail_a_search_no_sooner_and_no_later() -> Non
     assert alice.core.state is ICETransportState.CHECKING
     wire.run(0.2)
     assert alice.core.state is ICETransportState.FAILED
+
+
+def test_nothing_is_complete_while_pairs_wait_for_their_turn() -> None:
+    hand = Hand(controlling=False, core={"keep_alternatives": True})
+    for number in range(2, 5):
+        hand.core.add_remote_candidate(host(f"192.0.2.{number}", index=number), hand.now)
+    hand.core.local_gathering_done(hand.now)
+    hand.core.end_of_remote_candidates(hand.now)
+    hand.answer(hand.requests()[0])
+    hand.ask(use_candidate=True)
+    assert hand.core.state is ICETransportState.CONNECTED
+    for _ in range(2):
+        hand.wait(0.05)
+        assert hand.core.state is ICETransportState.CONNECTED
+        hand.answer(hand.requests()[-1])
+    assert hand.core.state is ICETransportState.COMPLETED

@@ -272,7 +272,7 @@ class Core:
         pair.last_packet_received = now
         pair.heard(now)
         if pair is not self._session.selected:
-            self._upkeep.heard_elsewhere(pair, now)
+            self._upkeep.data_elsewhere(pair, now)
         if self._upkeep.is_silent:
             self._settle(now)
         return True

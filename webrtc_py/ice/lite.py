@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 
-from ..states import CandidatePairState
+from ..states import CandidatePairState, ICETransportState
 from .checklist import best
 from .early import IncomingCheck
 from .options import CONSENT_TIMEOUT
@@ -53,7 +53,8 @@ class Lite:
         if not self._search.peers_nominations.take(pair, check.use_candidate, check.nomination):
             return
         selected = session.selected
-        if self._by_priority and check.nomination is None and selected and pair.priority < selected.priority:
+        holds = self._by_priority and check.nomination is None and session.state is not ICETransportState.DISCONNECTED
+        if holds and selected is not None and pair.priority < selected.priority:
             return
         if pair is not selected:
             # The last nomination counts: full agents have one of each, unless they have moved.

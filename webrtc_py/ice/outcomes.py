@@ -50,7 +50,7 @@ class Outcomes:
         if transaction.controlling == session.controlling:
             self._search.switch_role(now)
             session.tie_breaker = session.chance.tie_breaker()
-        if transaction.pair is not session.selected:
+        if transaction.pair is not session.selected or not transaction.pair.succeeded:
             session.checklist.trigger(transaction.pair)
 
     def _succeeded(self, transaction: Transaction, mapped: Address, now: float) -> None:
@@ -67,14 +67,20 @@ class Outcomes:
             session.pairing.learn_local(pair, mapped)
             session.trace(now, "works%s: %s", _took(round_trip_time), pair)
         if transaction.purpose is Purpose.NOMINATION and session.controlling:
-            # Another one may have taken the place of a nomination that was cancelled.
-            if not transaction.cancelled and pair is not session.selected:
-                self._upkeep.select(pair, now)
+            self._nomination_accepted(transaction, now)
         elif pair.nominate_on_success and not session.controlling:
             self._upkeep.nominated_by_peer(pair, now)
         if not had_consent:
             self._works_again(transaction, now)
         self._search.consider(pair, now)
+
+    def _nomination_accepted(self, transaction: Transaction, now: float) -> None:
+        if transaction.cancelled:
+            # Another one has taken its place.
+            return
+        self._search.confirmed = transaction.pair
+        if transaction.pair is not self._session.selected:
+            self._upkeep.select(transaction.pair, now)
 
     def _works_again(self, transaction: Transaction, now: float) -> None:
         session, pair = self._session, transaction.pair

@@ -27,7 +27,9 @@ _FAILED = CandidatePairState.FAILED
 
 # How many pairs beside the selected one are kept alive, and tried first when that is lost.
 MAX_ALTERNATIVES = 10
-# How often pairs that have worked are tried again, and for how long.
+# How often at most the peer is told again which pair is in use.
+_INSISTENCE_INTERVAL = 5.0
+# How often pairs that have failed are tried again, and for how long after a selection if they have worked before.
 _REVIVAL_INTERVAL = 10.0
 _HOPE = 120.0
 
@@ -41,6 +43,9 @@ class Search:
         self.peers_nominations = PeersNominations()
         self.renomination = Renomination(renomination) if renomination is not None else None
         self.remote_renominates = True
+        self.confirmed: CandidatePair | None = None
+        """What the peer has been nominated last, and has answered."""
+        self._next_insistence = 0.0
         self._next_ordinary = 0.0
         self._next_revival = 0.0
 
@@ -55,6 +60,7 @@ class Search:
         session.checklist.set_controlling(controlling)
         self.nomination = Nomination(session.timings)
         self.peers_nominations = PeersNominations()
+        self.confirmed = None
         session.checks.cancel_nominations()
         if session.is_running and session.checklist.paths:
             self.nomination.begin(now)
@@ -71,13 +77,14 @@ class Search:
         session = self._session
         if not session.is_running or session.lite:
             return
-        if session.selected is not None and session.is_searching and now >= self._next_revival:
+        if session.is_searching and now >= self._next_revival:
             self._revive(now)
         self._send_checks(now)
         if self._is_to_nominate:
             pair = self.nomination.choose(session.checklist, session.is_complete, now)
             if pair is not None:
                 self.nominate(pair, now)
+        self._insist(now)
 
     def next_timeout(self) -> float:
         session = self._session
@@ -87,13 +94,18 @@ class Search:
         due = min(((p.last_request_sent or 0.0) + interval for p in session.checklist.triggered), default=math.inf)
         if not session.is_searching:
             return due
+        due = min(due, self._next_revival)
         if self._next_ordinary < due and session.checklist.has_ordinary():
             due = self._next_ordinary
-        if session.selected is not None:
-            return min(due, self._next_revival)
         if self._is_to_nominate:
             due = min(due, self.nomination.next_timeout(session.checklist, session.is_complete))
         return due
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are pairs to check that wait for their turn."""
+        session = self._session
+        return session.is_searching and not session.lite and session.checklist.has_ordinary()
 
     def _send_checks(self, now: float) -> None:
         """RFC 8445 section 6.1.4.2. Triggered checks do not wait for Ta: they go to an address that has just spoken."""
@@ -150,11 +162,12 @@ class Search:
         self._revive(now)
 
     def _revive(self, now: float) -> None:
+        """Give pairs that have failed another chance; before a first one is selected it is each of them."""
         self._next_revival = now + _REVIVAL_INTERVAL
         session = self._session
         for pair in session.checklist.in_state(_FAILED):
-            has_worked = now - (pair.last_response_received or -math.inf) < _HOPE
-            if has_worked and pair is not session.selected and pair.base_id in session.pairing.bases:
+            has_hope = session.selected is None or now - (pair.last_response_received or -math.inf) < _HOPE
+            if has_hope and pair is not session.selected and pair.base_id in session.pairing.bases:
                 pair.state = _WAITING
 
     # Nomination
@@ -175,6 +188,7 @@ class Search:
         session = self._session
         session.trace(now, "nominates %s", pair)
         session.checks.cancel_nominations()
+        self.confirmed = None
         delays = nomination_delays(pair.current_round_trip_time)
         if pair.is_stream:
             delays = (sum(delays),)
@@ -184,6 +198,19 @@ class Search:
             counted = self.renomination.next_value()
             value = counted if self.remote_renominates else None
         session.send(pair, Purpose.NOMINATION, delays, now, value)
+
+    def _insist(self, now: float) -> None:
+        """Tell the peer which pair is in use, where the last nomination does not.
+
+        It was of another pair and its answer never came, though the peer may have followed it; or it was the peer who
+        nominated, before a role conflict was resolved.
+        """
+        session, selected = self._session, self._session.selected
+        if not session.controlling or selected is None or selected is self.confirmed or now < self._next_insistence:
+            return
+        if session.checks.nominee is None and selected.has_consent(now):
+            self._next_insistence = now + _INSISTENCE_INTERVAL
+            self.nominate(selected, now)
 
     def consider(self, pair: CandidatePair, now: float) -> None:
         """A pair has answered: perhaps it is better than the selected one."""

@@ -15,7 +15,7 @@ from .explain import why_no_path
 from .liveness import Liveness, goes_one_way_from, in_doubt_from, is_silent, liveness
 from .pair import CandidatePair
 from .search import Search
-from .session import Session
+from .session import LIVE, Session
 from .transaction import CONSENT_DELAYS, MIN_RTO, Purpose, Transaction
 
 _FAILED = CandidatePairState.FAILED
@@ -55,6 +55,8 @@ class Upkeep:
         self._newest_when_selected = 0
         self._was_silent = False
         self._moved_at = -math.inf
+        # As the controlled agent we have left what the peer had nominated, since it was lost to us.
+        self._strayed = False
 
     def be_patient(self, now: float) -> None:
         """Something new has come to light: the search has its time again (RFC 8863)."""
@@ -67,6 +69,7 @@ class Upkeep:
         session.trace(now, "selects %s", pair)
         session.selected = session.checklist.in_use = pair
         pair.nominated = True
+        self._strayed = False
         self._challenger = None
         self._was_silent = False
         self._newest_when_selected = session.checklist.last_id
@@ -91,6 +94,7 @@ class Upkeep:
         session, peers = self._session, self._search.peers_nominations
         pair.nominated, pair.nominate_on_success = True, False
         if pair is session.selected:
+            self._strayed = False
             return
         if peers.follows(pair, session.selected):
             self.select(pair, now)
@@ -114,6 +118,22 @@ class Upkeep:
             return
         if not selected.succeeded or (selected.last_received or 0.0) + _SILENCE <= now:
             self.challenge(pair, now)
+
+    def data_elsewhere(self, pair: CandidatePair, now: float) -> None:
+        """The peer's data come on a pair that is not the selected one.
+
+        Where the controlling agent sends is what it has selected. The controlled one, which has left that, or was
+        nominated a worse pair and stayed, goes there too. Packets that are late on a path just left are no sign of it.
+        """
+        session, selected = self._session, self._session.selected
+        if selected is None or session.lite or session.controlling or not pair.has_consent(now):
+            return
+        was_nominated = pair.nominated and not self._search.peers_nominations.has_values
+        last = max(self._moved_at, selected.last_packet_received or -math.inf)
+        if (self._strayed or was_nominated) and last + _SILENCE <= now:
+            self._take_over(pair, now)
+        else:
+            self.heard_elsewhere(pair, now)
 
     def challenge(self, pair: CandidatePair, now: float, *, nominated: bool = False) -> None:
         """Ask the selected pair whether it still works; if it does not say so soon, this one takes its place.
@@ -186,13 +206,18 @@ class Upkeep:
         if self._session.controlling:
             self._search.nominate(pair, now)
         else:
+            self._strayed = True
             self._ask(pair, now)
 
     # Consent
 
     def answered(self, transaction: Transaction) -> None:
-        """A consent check was answered, so the next one has time."""
-        if transaction.pair is self._session.selected:
+        """The last consent check was answered, so the next one has time.
+
+        Where round trips are long, those before it are answered later, and each answer would make another question.
+        """
+        pair = transaction.pair
+        if pair is self._session.selected and transaction.first_sent == pair.last_request_sent:
             self._rest(transaction.first_sent)
 
     def _rest(self, now: float) -> None:
@@ -280,7 +305,7 @@ class Upkeep:
     def update(self, now: float) -> None:
         """Which state all that has happened makes."""
         session = self._session
-        if session.state is ICETransportState.NEW or session.is_over:
+        if session.state not in LIVE:
             return
         if session.selected is None:
             session.path = self._search.best_with_consent(now)
@@ -342,7 +367,8 @@ class Upkeep:
             session.set_state(ICETransportState.CONNECTED, f"{session.selected}: the peer is heard again")
         elif session.state is not ICETransportState.CONNECTED:
             session.set_state(ICETransportState.CONNECTED, str(session.selected))
-        if session.is_complete and not session.checks.are_pending() and not session.checklist.triggered:
+        is_checking = session.checks.are_pending() or session.checklist.triggered or self._search.has_more
+        if session.is_complete and not is_checking:
             session.set_state(ICETransportState.COMPLETED, f"{session.selected}, and nothing is left to check")
 
     def _why_no_path(self) -> str:
