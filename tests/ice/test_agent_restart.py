@@ -91,6 +91,27 @@ def test_a_restart_loses_nothing_and_leaves_no_gap(delay: float) -> None:
     in_network(test, delay=delay)
 
 
+def test_a_lite_agent_stays_connected_when_the_peers_checks_are_ahead_of_its_credentials() -> None:
+    """A lite agent then selects a path in the very step in which it starts."""
+
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network, other={"lite": True, "candidate_types": ["host"]}) as pair:
+            await pair.connect()
+            states: list[ICETransportState] = []
+            pair.other.on_connection_state_change(states.append)
+            await asyncio.gather(pair.one.restart(), pair.other.restart())
+            await asyncio.gather(pair.one.gather_candidates(), pair.other.gather_candidates())
+            pair.one.set_remote_credentials(*pair.other.get_local_user_credentials())
+            await asyncio.sleep(0.5)
+            assert pair.other.is_restarting
+            pair.other.set_remote_credentials(*pair.one.get_local_user_credentials())
+            assert not pair.other.is_restarting
+            await asyncio.sleep(10)
+            assert set(states) <= {ICETransportState.CONNECTED, ICETransportState.COMPLETED}
+
+    in_network(test, delay=0.01)
+
+
 def test_a_restart_reuses_the_sockets_and_gives_them_back_with_the_agent() -> None:
     async def test(network: VirtualNetwork) -> None:
         async with Pair(network) as pair:

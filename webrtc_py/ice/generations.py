@@ -45,7 +45,7 @@ class Generations:
         """The one whose path carries the data: the newest that has one, else the oldest."""
         if len(self._all) == 1:
             return self._all[0]
-        return next((one for one in self if one.core.selected is not None), self._all[0])
+        return next((one for one in self if one.has_selected), self._all[0])
 
     @property
     def are_several(self) -> bool:
@@ -54,7 +54,7 @@ class Generations:
     @property
     def is_restarting(self) -> bool:
         """Whether a restart has been begun whose generation has not selected a pair yet."""
-        return self.are_several and self.newest.core.selected is None
+        return self.are_several and not self.newest.has_selected
 
     @property
     def awaits_peer(self) -> bool:
