@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import shutil
@@ -18,6 +19,8 @@ from playwright.async_api import Page, async_playwright
 
 from tests.interop import chromium
 from tests.netns.namespaces import Namespace
+from webrtc_py import API, DataChannel, ICETransport, PeerConnection, SettingEngine
+from webrtc_py.ice import Agent, Conn
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -223,6 +226,25 @@ def test_the_first_program_of_the_readme(tmp_path: Path) -> None:
     path = tmp_path / "first.py"
     path.write_text(programs[0])
     assert run(sys.executable, path) == "you said 'hello'\n"
+
+
+def test_what_the_readme_calls_is_there() -> None:
+    objects = {
+        "settings": SettingEngine,
+        "api": API,
+        "pc": PeerConnection,
+        "channel": DataChannel,
+        "transport": ICETransport,
+        "agent": Agent,
+        "conn": Conn,
+    }
+    # Events are made in the constructors.
+    events = set(re.findall(r"self\.(on_\w+)", "".join(inspect.getsource(kind) for kind in objects.values())))
+    text = (ROOT / "README.md").read_text()
+    called = set(re.findall(rf"(?<!\.)\b({'|'.join(objects)})\.([a-z]\w*)", text))
+    called |= {("settings", name) for name in re.findall(r"`(set_\w+)", text)}
+    assert len(called) > 40
+    assert {one for one in called if not hasattr(objects[one[0]], one[1]) and one[1] not in events} == set()
 
 
 @pytest.mark.interop

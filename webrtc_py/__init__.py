@@ -21,7 +21,8 @@ A walk through the house, from the roof down. A module imports only what stands 
 - ``peer_connection``: the W3C object. It chains the operations, asks ``jsep`` what a description means, lets the one
   ``bundle_transport`` do it, and turns states into events (``connection_states``, ``negotiation_needed``). ``stats``
   reads the figures, ``explanation`` says in words how it stands. ``api`` makes all objects with the same
-  ``setting_engine``; ``configuration``, ``session_description`` and what comes ``from_signaling`` are what they take.
+  ``setting_engine``; ``configuration``, ``session_description``, ``ice_parameters`` and what comes ``from_signaling``
+  are what they take. The commands are ``__main__`` and ``doctor``.
 - ``sctp_transport`` with its ``data_channel``, ``dtls_transport`` with its ``certificate``, ``ice_transport`` with its
   ``ice_gatherer``: each object a file, each standing on the next. Data passes them as trains of datagrams (``train``)
   in plain calls: a socket's readable event ends in the application's handler.

@@ -16,6 +16,8 @@ stands alone::
     async with Agent(AgentOptions(urls=["stun:stun.example.org"])) as agent:
         agent.on_candidate(lambda candidate: signal(candidate and candidate.marshal()))
         await agent.gather_candidates()
+        signal(agent.get_local_user_credentials())
+        ...                              # agent.add_remote_candidate(unmarshal_candidate(line)) for each of the peer's
         conn = await agent.dial(ufrag, pwd)
         conn.send(b"hello")
 """
