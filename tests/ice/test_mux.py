@@ -291,11 +291,13 @@ def test_a_restart_uses_the_same_port_and_loses_nothing() -> None:
         assert call.server.is_restarting
         for agent in (call.server, call.peer):
             await agent.gather_candidates()
+            assert "room for one connection" not in agent.explain()
         await call.talk(dialled, accepted)
         call.peer.start(True, *call.server.get_local_user_credentials())
         call.server.start(False, *call.peer.get_local_user_credentials())
         for _ in range(100):
             await call.talk(dialled, accepted, 1)
+            assert "room for one connection" not in call.server.explain()
             await asyncio.sleep(0.01)
         assert not call.server.is_restarting
         assert accepted.local_address == (SERVER, PORT)
@@ -387,8 +389,15 @@ def test_two_muxes_talk_and_the_newest_connection_has_the_address() -> None:
         await asyncio.sleep(60)
         for pair, _ in pairs:
             assert [agent.connection_state for agent in pair] == [ICETransportState.COMPLETED] * 2
+        assert [["room for one connection" in agent.explain() for agent in pair] for pair, _ in pairs] == [
+            [True, True],
+            [False, False],
+        ]
+        newest = pairs[1][0][0].get_local_user_credentials()[0]
+        assert f"another agent on our port, {newest}" in pairs[0][0][0].explain()
         await asyncio.gather(*(agent.close() for agent in pairs[1][0]))
         (first, (here, far)) = pairs[0]
+        assert "room for one connection" not in first[0].explain()
         here.send(b"mine again")
         assert await far.recv() == b"mine again"
         await asyncio.gather(*(agent.close() for agent in first))

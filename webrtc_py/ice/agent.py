@@ -424,6 +424,9 @@ class Agent(ClosedOnExit):
         """The port on a local address, of whichever generation."""
         return self._generations.find_port(host)
 
+    def has_generation(self, ufrag: str) -> bool:
+        return any(one.core.local_ufrag == ufrag for one in self._generations)
+
     def candidate_found(self, generation: Generation, candidate: Candidate | None) -> None:
         if generation is self._newest:
             for listener in list(self._listeners):

@@ -88,6 +88,8 @@ class Situation:
     """Remote candidates that name another generation of the peer's, one that we have not heard of."""
     pairs: Sequence[CandidatePair] = ()
     selected: CandidatePair | None = None
+    taken_by: str = ""
+    """The user fragment of another agent, which gets what comes on the selected pair's path."""
     dropped: Dropped = field(default_factory=Dropped)
     timings: AgentTimings = field(default_factory=AgentTimings)
 
@@ -316,6 +318,11 @@ def _path(s: Situation, pair: CandidatePair) -> Iterator[str]:
     elif pair.last_response_received is not None:
         ago = _duration(s.now - pair.last_response_received)
         yield f"The peer last consented {ago} ago; {CONSENT_TIMEOUT:g} s is the limit."
+    if s.taken_by:
+        yield (
+            f"What comes on it goes to another agent on our port, {s.taken_by}, which has met the same port of the "
+            "peer's since: between two shared ports there is room for one connection."
+        )
     if _RELAY in (pair.base.type, pair.remote.type):
         direct = [other for other in s.pairs if _RELAY not in (other.base.type, other.remote.type)]
         if direct and not any(other.succeeded for other in direct):

@@ -63,6 +63,8 @@ class Owner(Protocol):
 
     def find_port(self, host: str) -> UDPPort | None: ...
 
+    def has_generation(self, ufrag: str) -> bool: ...
+
     async def look_up(self, name: str) -> str | None:
         """The address of a ``.local`` name, or None."""
 
@@ -164,9 +166,20 @@ class Generation:
             ahead=ahead,
             pairs=core.pairs,
             selected=core.selected,
+            taken_by=self._taken_by,
             dropped=core.dropped,
             timings=core.timings,
         )
+
+    @property
+    def _taken_by(self) -> str:
+        """The other agent on our port that gets what the peer sends on the path."""
+        pair = self.core.selected
+        base = None if pair is None else self._bases.get(pair.base_id)
+        if pair is None or base is None or not isinstance(base.socket, UDPEndpoint):
+            return ""
+        ufrag = base.socket.taken_by(pair.destination)
+        return "" if self._owner.has_generation(ufrag) else ufrag
 
     # Gathering
 

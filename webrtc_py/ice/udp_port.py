@@ -60,6 +60,10 @@ class UDPEndpoint:
         """
         self.port.claim(self, address, has_answered)
 
+    def taken_by(self, address: Address) -> str:
+        """The user fragment of the other endpoint that gets what comes from an address of our peer's, if one does."""
+        return self.port.taken_from(self, address)
+
     def keep_claims(self, addresses: Collection[Address]) -> None:
         """Give up the claims to all other addresses: the peer is not looked for there any more."""
         for address in self.claims.difference(addresses):
@@ -191,6 +195,10 @@ class UDPPort:
         claims.remove(endpoint)
         if not claims:
             del self._claims[address]
+
+    def taken_from(self, endpoint: UDPEndpoint, address: Address) -> str:
+        claims = self._claims.get(address, [])
+        return claims[-1].ufrag if endpoint in claims[:-1] else ""
 
     def leave(self, endpoint: UDPEndpoint) -> None:
         if self._endpoints.get(endpoint.ufrag) is not endpoint:
