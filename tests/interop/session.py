@@ -220,7 +220,7 @@ async def under_load(session: Session) -> AsyncIterator[None]:
             sent_there.append(await bulk_there.send_content(True, _BLOCK))
 
     async def arrive(numbers_here: int, bulk_here: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT):
             while len(numbers) < numbers_here or len(bulk) < bulk_here:  # noqa: ASYNC110  handlers tell nobody
                 await asyncio.sleep(_PERIOD)
 

@@ -130,7 +130,7 @@ def test_connecting_in_every_way_and_messages_of_every_size(
                 theirs = await browser.incoming_channel()
             await theirs.state("open")
             await ours.opened()
-            await connection.wait_connected(10)
+            await connection.wait_connected()
             await browser.connection_state("connected")
             await exchange_every_size(theirs, ours)
 
@@ -182,11 +182,11 @@ def test_many_small_messages_arrive_in_order(chromium: Chromium, browser_offers:
             {"ordered": False, "maxRetransmits": 3, "maxPacketLifeTime": None},
         ),
         (
-            {"ordered": False, "max_packet_life_time": 500},
-            {"ordered": False, "maxRetransmits": None, "maxPacketLifeTime": 500},
+            {"ordered": False, "max_packet_life_time": 65535},
+            {"ordered": False, "maxRetransmits": None, "maxPacketLifeTime": 65535},
         ),
     ],
-    ids=["unordered", "no retransmission", "3 retransmissions", "500 ms"],
+    ids=["unordered", "no retransmission", "3 retransmissions", "65 s"],
 )
 @pytest.mark.parametrize("browser_creates", [True, False], ids=["browser creates", "browser is told"])
 def test_unordered_and_partially_reliable_channels(
@@ -212,7 +212,8 @@ def test_unordered_and_partially_reliable_channels(
             assert ours.max_retransmits == described["maxRetransmits"]
             assert ours.max_packet_life_time == described["maxPacketLifeTime"]
 
-            # Nothing is lost on this path, so that all arrives; the order is the channel's own affair.
+            # Nothing is lost on this path, nor old when it is sent, so that all arrives; the order is the channel's own
+            # affair.
             for number in range(count):
                 ours.send(str(number))
             await theirs.send_numbers(count)
@@ -340,7 +341,7 @@ def test_the_browser_closes_the_connection(chromium: Chromium) -> None:
             closed = asyncio.Event()
             ours.on_close(closed.set)
             await browser.evaluate("() => pc.close()")
-            await asyncio.wait_for(closed.wait(), 5)
+            await closed.wait()
             assert ours.ready_state == "closed"
 
     chromium.run(test)
@@ -410,17 +411,16 @@ def test_the_paths_agree(chromium: Chromium) -> None:
         async with peers(chromium) as (browser, connection):
             await connected_channels(browser, connection)
             assert connection.sctp is not None
-            ours = connection.sctp.transport.ice_transport.get_selected_candidate_pair()
-            assert ours is not None
+            ice = connection.sctp.transport.ice_transport
 
             async def agree() -> bool:
-                pair = await browser.selected_pair()
+                pair, ours = await browser.selected_pair(), ice.get_selected_candidate_pair()
+                assert ours is not None
                 named = [(pair[end]["address"], pair[end]["port"]) for end in ("local", "remote")]
                 return named == [(ours.remote.address, ours.remote.port), (ours.local.address, ours.local.port)]
 
             # The browser's statistics are a snapshot, which may be older than our nomination.
-            async with asyncio.timeout(5):
-                while not await agree():  # noqa: ASYNC110 - the browser tells nobody
-                    await asyncio.sleep(0.1)
+            while not await agree():  # noqa: ASYNC110 - the browser tells nobody
+                await asyncio.sleep(0.1)
 
     chromium.run(test)

@@ -187,7 +187,8 @@ def test_the_browser_connects_to_our_tcp_port(chromium: Chromium, browser_offers
                 assert {str(candidate.protocol) for candidate in session.candidates} == {"tcp"}
                 assert (selected(session).local.tcp_type, selected(session).local.port) == ("passive", mux.port)
                 assert (await session.browser.selected_pair())["local"]["protocol"] == "tcp"
-                assert mux.connections == 1
+                # Where there are several addresses the browser tries each, and keeps what works in reserve.
+                assert mux.connections >= 1
 
                 async with under_load(session):
                     await restart(session, "restart_ice")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Report:
     silences: list[tuple[float, float]]
     """From when to when nothing came, where that was long."""
     stall: float
-    """The longest that the program itself was kept from running."""
+    """How long in all the program itself was kept from running."""
     states: list[tuple[float, str]]
     """ICE's, and since when."""
     errors: list[str]
@@ -88,16 +89,14 @@ class CallEnd:
 
     async def until(self, *states: str, timeout: float) -> float:
         """Wait for one of these states of ICE; since when it is so. AssertionError when it does not come in time."""
-        end = time.monotonic() + timeout
-        while self.state not in states:
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), end - time.monotonic())
-            except TimeoutError:
-                where = self.line.label
-                raise AssertionError(
-                    f"{where} is {self.state}, not {' or '.join(states)}, after {timeout:g} s; it was {self.history}"
-                ) from None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.state not in states:
+                    self._changed.clear()
+                    await self._changed.wait()
+        assert self.state in states, (
+            f"{self.line.label} is {self.state}, not {' or '.join(states)}, after {timeout:g} s; it was {self.history}"
+        )
         return self.states[-1][0]
 
 
@@ -149,7 +148,7 @@ class Call:
         sender.release()
         return await doing
 
-    async def finish(self, timeout: float = 10.0) -> tuple[Report, Report]:
+    async def finish(self, timeout: float = 60.0) -> tuple[Report, Report]:
         """Stop to count; when all numbers have arrived, close. AssertionError when one has not, or out of turn."""
         sent = [await end.do("stop") for end in self.ends]
         deadline = time.monotonic() + timeout

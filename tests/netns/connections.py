@@ -26,6 +26,7 @@ from .remote import Service, serve
 
 # A silence so long is told of.
 _NOTABLE = 0.2
+_NOTABLY_LATE = 0.05
 _MAX_BUFFERED = 1 << 20
 
 
@@ -58,7 +59,7 @@ class Call:
     count: Count = field(default_factory=Count)
     sent: int = 0
     stall: float = 0.0
-    """The longest that this program was late to send, being kept from running."""
+    """How late this program was to send in all, being kept from running."""
     states: list[tuple[float, str]] = field(default_factory=list)
     ufrags: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
@@ -188,7 +189,9 @@ class Connections(Service):
         await channel.opened()
         due = time.monotonic()
         while True:
-            call.stall = max(call.stall, time.monotonic() - due)
+            late = time.monotonic() - due
+            if late > _NOTABLY_LATE:
+                call.stall += late
             if channel.buffered_amount < _MAX_BUFFERED:
                 channel.send(call.sent.to_bytes(8, "big").ljust(size, b"-"))
                 call.sent += 1

@@ -26,10 +26,11 @@ SERVERS = ("192.0.2.10", "192.0.2.11")
 # What is usual before and after an outage.
 CALM = 1.0
 CONNECTED = ("connected", "completed")
-# The defaults, and what they become on a busy machine.
+# The defaults, what may come on top where networks come back, and how late a busy machine may be to tell.
 DISCONNECTED_AFTER = 5.0
 FAILED_AFTER = 30.0
 ALLOWANCE = 3.0
+LATE = 15.0
 # The kernel may take as long to notice that a cable is in again.
 CARRIER = 1.0
 
@@ -42,6 +43,8 @@ class Outage:
     """The longest that either end heard nothing, from the beginning of the outage on."""
     resumed: float
     """When both ends heard each other again, counted from when they could."""
+    stall: float
+    """How much of that may be due to the machine, which kept both programs from running for so long in all."""
     story: str
 
     @classmethod
@@ -51,7 +54,7 @@ class Outage:
         resumed = max((last for first, last in silences if first < ended), default=ended)
         states = [f"{state} {at - began:+.1f}" for at, state in reports[0].states if at >= began]
         story = ", ".join([*states, f"by {' - '.join(reports[0].types)}"])
-        return cls(longest, max(resumed - ended, 0.0), story)
+        return cls(longest, max(resumed - ended, 0.0), sum(report.stall for report in reports), story)
 
 
 @dataclass
@@ -95,28 +98,28 @@ async def link_down_for_3_s(outages: Outages) -> Outage:
     up = time.monotonic()
     await asyncio.sleep(6.0)
     for end in call.ends:
-        assert end.state in CONNECTED
+        await end.until(*CONNECTED, timeout=LATE)
         assert "failed" not in end.history
     outage = Outage.of(await call.finish(), down, up)
     # Checks go out twice a second, and SCTP does not wait for its timer, which has doubled twice.
-    assert outage.resumed < 1.5 + CARRIER
+    assert outage.resumed < 1.5 + CARRIER + outage.stall
     return outage
 
 
 async def link_down_for_20_s(outages: Outages) -> Outage:
     router, call, down = await _cable_pulled(outages, "link_down_for_20_s")
     for end in call.ends:
-        noticed = await end.until("disconnected", timeout=DISCONNECTED_AFTER + ALLOWANCE) - down
+        noticed = await end.until("disconnected", timeout=DISCONNECTED_AFTER + LATE) - down
         assert noticed > DISCONNECTED_AFTER - 0.5
-    await asyncio.sleep(down + 20.0 - time.monotonic())
+    await asyncio.sleep(max(down + 20.0 - time.monotonic(), 0))
     router.cable.plug_in()
     up = time.monotonic()
     for end in call.ends:
-        await end.until(*CONNECTED, timeout=CARRIER + ALLOWANCE)
+        await end.until(*CONNECTED, timeout=CARRIER + LATE)
         assert "failed" not in end.history
     await asyncio.sleep(CALM)
     outage = Outage.of(await call.finish(), down, up)
-    assert outage.resumed < CARRIER + ALLOWANCE
+    assert outage.resumed < CARRIER + ALLOWANCE + outage.stall
     return outage
 
 
@@ -124,7 +127,7 @@ async def link_down_for_good(outages: Outages) -> Outage:
     """Failed, it is in one piece all the same: a restart makes it go on where it was."""
     router, call, down = await _cable_pulled(outages, "link_down_for_good")
     for end in call.ends:
-        failed = await end.until("failed", timeout=FAILED_AFTER + ALLOWANCE) - down
+        failed = await end.until("failed", timeout=FAILED_AFTER + LATE) - down
         # The last answer to a check, which gave consent for 30 s, came up to a check's interval before.
         assert failed > FAILED_AFTER - 3.0
         assert await end.do("explain")
@@ -133,10 +136,10 @@ async def link_down_for_good(outages: Outages) -> Outage:
     up = time.monotonic()
     await call.negotiate(ice_restart=True)
     for end in call.ends:
-        await end.until(*CONNECTED, timeout=ALLOWANCE)
+        await end.until(*CONNECTED, timeout=LATE)
     await asyncio.sleep(CALM)
     outage = Outage.of(await call.finish(), down, up)
-    assert outage.resumed < ALLOWANCE
+    assert outage.resumed < ALLOWANCE + outage.stall
     return outage
 
 
@@ -149,13 +152,13 @@ async def address_change(outages: Outages) -> Outage:
     site.cable.renumber("198.51.100.4")
     ended = time.monotonic()
     await asyncio.sleep(5.0)
+    for end in call.ends:
+        await end.until(*CONNECTED, timeout=LATE)
+        assert "failed" not in end.history
     reports = await call.finish()
     assert [report.addresses for report in reports] == [("198.51.100.4", HUB), (HUB, "198.51.100.4")]
     outage = Outage.of(reports, began, ended)
-    assert outage.silence < 3.0
-    for end in call.ends:
-        assert end.state in CONNECTED
-        assert "failed" not in end.history
+    assert outage.silence < 3.0 + outage.stall
     return outage
 
 
@@ -166,12 +169,13 @@ async def _rebinding(outages: Outages, name: str, *, home_controls: bool) -> Out
     router.rebind(NAT(NATKind.PORT_RESTRICTED, ports=(30000, 39999)))
     ended = time.monotonic()
     await asyncio.sleep(DISCONNECTED_AFTER + ALLOWANCE + CALM)
+    for end in call.ends:
+        await end.until(*CONNECTED, timeout=LATE)
+        assert "failed" not in end.history
     reports = await call.finish()
     outage = Outage.of(reports, began, ended)
-    assert outage.resumed < DISCONNECTED_AFTER + ALLOWANCE
+    assert outage.resumed < DISCONNECTED_AFTER + ALLOWANCE + outage.stall
     for end, report in zip(call.ends, reports, strict=True):
-        assert end.state in CONNECTED
-        assert "failed" not in end.history
         if end.line is outages.hub:
             assert 30000 <= report.ports[1] <= 39999
     return outage
@@ -187,13 +191,13 @@ async def rebinding_of_the_controlled(outages: Outages) -> Outage:
 
 
 async def short_bindings(outages: Outages) -> Outage:
-    """A router that forgets after 4 s, and a call in which nobody speaks: the checks keep the mapping."""
-    _, home = await outages.home("short-bindings", NAT(NATKind.SYMMETRIC, timeout=4))
+    """A router that forgets after 8 s, and a call in which nobody speaks: the checks keep the mapping."""
+    _, home = await outages.home("short-bindings", NAT(NATKind.SYMMETRIC, timeout=8))
     call = await outages.call("short_bindings", home, outages.hub)
     ports = tuple((await call.right.do("report"))["ports"])
     for end in call.ends:
         await end.do("stop")
-    await asyncio.sleep(14.0)
+    await asyncio.sleep(25.0)
     began = time.monotonic()
     for end in call.ends:
         await end.do("count", interval=0.02, size=100)
@@ -201,7 +205,7 @@ async def short_bindings(outages: Outages) -> Outage:
     reports = await call.finish()
     assert reports[1].ports == ports
     outage = Outage.of(reports, began, began)
-    assert outage.resumed < 0.5
+    assert outage.resumed < 0.5 + outage.stall
     for end in call.ends:
         assert set(end.history) <= {"checking", *CONNECTED}
     return outage
@@ -215,19 +219,19 @@ async def server_death(outages: Outages) -> Outage:
     began = time.monotonic()
     first.die()
     for end in call.ends:
-        await end.until("disconnected", timeout=DISCONNECTED_AFTER + ALLOWANCE)
+        await end.until("disconnected", timeout=DISCONNECTED_AFTER + LATE)
         assert first.address in await end.do("explain")
         await end.do("set_servers", urls=[second.udp], policy="relay")
     ended = time.monotonic()
     await call.negotiate(ice_restart=True)
     for end in call.ends:
-        await end.until(*CONNECTED, timeout=ALLOWANCE)
+        await end.until(*CONNECTED, timeout=LATE)
     await asyncio.sleep(CALM)
     reports = await call.finish()
     assert {report.types for report in reports} == {("relay", "relay")}
     assert {address for report in reports for address in report.addresses} == {second.address}
     outage = Outage.of(reports, began, ended)
-    assert outage.resumed < ALLOWANCE
+    assert outage.resumed < ALLOWANCE + outage.stall
     return outage
 
 
@@ -240,17 +244,17 @@ async def udp_blocked_on_the_way(outages: Outages) -> Outage:
     began = time.monotonic()
     router.set_firewall(Firewall.ONLY_TCP_443)
     for end in call.ends:
-        await end.until("disconnected", timeout=DISCONNECTED_AFTER + ALLOWANCE)
+        await end.until("disconnected", timeout=DISCONNECTED_AFTER + LATE)
     ended = time.monotonic()
     await call.negotiate(ice_restart=True)
     for end in call.ends:
         # A relay is acceptable after two seconds.
-        await end.until(*CONNECTED, timeout=2.0 + ALLOWANCE)
+        await end.until(*CONNECTED, timeout=2.0 + LATE)
     await asyncio.sleep(CALM)
     reports = await call.finish()
     assert reports[0].types == ("relay", "host")
     outage = Outage.of(reports, began, ended)
-    assert outage.resumed < 2.0 + ALLOWANCE
+    assert outage.resumed < 2.0 + ALLOWANCE + outage.stall
     return outage
 
 
@@ -271,7 +275,7 @@ async def restarts_under_load(outages: Outages) -> Outage:
     reports = await call.finish()
     outage = Outage.of(reports, began, ended)
     # What is lost is sent again after a second; a busy machine may be silent by itself.
-    assert outage.silence < 0.5 + sum(report.stall for report in reports)
+    assert outage.silence < 0.5 + outage.stall
     return outage
 
 

@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.interop,
     pytest.mark.realtime,
     pytest.mark.needs("netns", "coturn"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 
 Outcomes = dict[str, Outage | BaseException]
