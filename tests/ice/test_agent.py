@@ -312,6 +312,7 @@ def test_connecting_in_two_steps() -> None:
         async with Pair(network) as pair:
             with pytest.raises(InvalidStateError, match="not been started"):
                 await pair.one.await_connect()
+            assert pair.one.get_remote_user_credentials() is None
             for agent, peer, controlling in ((pair.one, pair.other, True), (pair.other, pair.one, False)):
                 await agent.gather_candidates()
                 agent.start(controlling, *peer.get_local_user_credentials())
@@ -320,6 +321,7 @@ def test_connecting_in_two_steps() -> None:
             assert await there.recv() == b"hello"
             assert (here.bytes_sent, there.bytes_received, there.bytes_sent) == (5, 5, 0)
             assert await pair.one.await_connect() is here
+            assert pair.one.get_remote_user_credentials() == pair.other.get_local_user_credentials()
 
     in_network(test)
 

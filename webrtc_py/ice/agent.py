@@ -136,6 +136,10 @@ class Agent(ClosedOnExit):
         """The user fragment and password that the peer needs: those of the newest generation."""
         return self._newest.core.local_ufrag, self._newest.core.local_pwd
 
+    def get_remote_user_credentials(self) -> tuple[str, str] | None:
+        """The peer's, of the newest generation; None while they are not known."""
+        return self._newest.core.remote_credentials
+
     def get_local_candidates(self) -> list[Candidate]:
         """What the peer is told of: link-local addresses are used too, but told only where there are no others."""
         return [candidate for candidate in self._newest.core.local_candidates if "%" not in candidate.address]

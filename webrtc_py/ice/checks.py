@@ -61,6 +61,11 @@ class Checks:
         self.remote_ufrag = ufrag
         self._remote_key = pwd.encode()
 
+    @property
+    def remote_credentials(self) -> tuple[str, str] | None:
+        """The peer's user fragment and password, once they are known."""
+        return None if self.remote_ufrag is None else (self.remote_ufrag, self._remote_key.decode())
+
     def is_for(self, ufrag: str, pwd: str) -> bool:
         """Whether these are the peer's credentials."""
         return (ufrag, pwd.encode()) == (self.remote_ufrag, self._remote_key)

@@ -352,6 +352,11 @@ class Core:
         return self._session.checks.remote_ufrag
 
     @property
+    def remote_credentials(self) -> tuple[str, str] | None:
+        """The same with the password."""
+        return self._session.checks.remote_credentials
+
+    @property
     def pairs(self) -> list[CandidatePair]:
         """All pairs, with their statistics."""
         return self._session.pairs
