@@ -217,7 +217,8 @@ def test_a_restart(end: bool) -> None:
             assert str(side.gatherer.state) == "gathering"
             await side.gatherer.gathering_complete()
             assert side.parameters not in before[side]
-            assert [one.username_fragment for one in side.gatherer.get_local_candidates()] == [
+            assert side.transport.get_local_parameters() == side.parameters
+            assert [one.username_fragment for one in side.transport.get_local_candidates()] == [
                 side.parameters.username_fragment
             ]
         both.one.transport.send(Train.of(b"over the old path"))

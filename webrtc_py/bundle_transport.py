@@ -79,6 +79,7 @@ class BundleTransport(GathererListener):
         self._newest = _Generation(self.gatherer.get_local_parameters())
         self._previous: _Generation | None = None
         self._next_credentials = new_credentials()
+        self._peer_says_renomination: bool | None = None
         self._on_change = on_change
         self._on_candidate_error = on_candidate_error
         self.gatherer.add_listener(self)
@@ -186,7 +187,10 @@ class BundleTransport(GathererListener):
         await self.ice.stop()
 
     async def _start_ice(self, remote: RemoteICE, role: ICERole) -> None:
-        self.ice.set_remote_renomination(remote.renomination)
+        if remote.renomination is not self._peer_says_renomination:
+            # Only what is new: the application may know better, and a restart says the same again.
+            self._peer_says_renomination = remote.renomination
+            self.ice.set_remote_renomination(remote.renomination)
         await self.ice.start(self.gatherer, ICEParameters(remote.ufrag, remote.pwd, remote.lite), role)
 
     async def _begin_restart(self, parameters: ICEParameters) -> None:

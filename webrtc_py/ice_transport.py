@@ -140,6 +140,10 @@ class ICETransport(AgentListener):
         """Close the path, and the gatherer with it. Nothing is left after two seconds."""
         await self._agent.close()
 
+    def get_local_parameters(self) -> ICEParameters:
+        """The gatherer's: what the peer is told."""
+        return self._gatherer.get_local_parameters()
+
     def get_remote_parameters(self) -> ICEParameters | None:
         return self._remote_parameters
 
@@ -158,6 +162,10 @@ class ICETransport(AgentListener):
         """Several at once."""
         for candidate in candidates:
             self.add_remote_candidate(candidate)
+
+    def get_local_candidates(self) -> list[ICECandidate]:
+        """The gatherer's: what has been found so far."""
+        return self._gatherer.get_local_candidates()
 
     def get_remote_candidates(self) -> list[ICECandidate]:
         """What the peer has told, and what its checks came from."""

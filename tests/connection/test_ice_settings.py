@@ -49,6 +49,18 @@ def pair_of_peers(network: VirtualNetwork, ours: SettingEngine, theirs: SettingE
     return Call(Peer(network.hosts["alice"], None, ours), Peer(network.hosts["bob"], None, theirs))
 
 
+async def restart(call: Call) -> None:
+    await call.offerer.pc.set_local_description(await call.offerer.pc.create_offer(ice_restart=True))
+    await call.offerer.pc.gathering_complete()
+    await call.answerer.pc.set_remote_description(call.offerer.pc.local_description)
+    await call.answerer.pc.set_local_description()
+    await call.answerer.pc.gathering_complete()
+    await call.offerer.pc.set_remote_description(call.answerer.pc.local_description)
+    await asyncio.sleep(10)
+    assert not ice_of(call.offerer).is_restarting
+    assert not ice_of(call.answerer).is_restarting
+
+
 # Lite
 
 
@@ -71,15 +83,7 @@ def test_lite_agents(lite: str) -> None:
             # It lives on, and it restarts.
             await asyncio.sleep(60)
             await talk(near, far)
-            await call.offerer.pc.set_local_description(await call.offerer.pc.create_offer(ice_restart=True))
-            await call.offerer.pc.gathering_complete()
-            await call.answerer.pc.set_remote_description(call.offerer.pc.local_description)
-            await call.answerer.pc.set_local_description()
-            await call.answerer.pc.gathering_complete()
-            await call.offerer.pc.set_remote_description(call.answerer.pc.local_description)
-            await asyncio.sleep(10)
-            assert not ice_of(call.offerer).is_restarting
-            assert not ice_of(call.answerer).is_restarting
+            await restart(call)
             await talk(near, far)
             assert tuple(str(ice_of(peer).role) for peer in (call.offerer, call.answerer)) == roles
             assert call.offerer.states == call.answerer.states == ["connecting", "connected"]
@@ -152,6 +156,22 @@ def test_a_peer_that_does_not_know_renomination_is_not_renominated() -> None:
             assert "renomination" not in text(call.answerer.pc.local_description)
             with pytest.raises(InvalidStateError, match="peer does not understand"):
                 ice_of(call.offerer).renominate(pair.local, pair.remote)
+
+    in_network(test)
+
+
+@pytest.mark.row("REN-01")
+def test_a_peer_that_knows_renomination_and_does_not_say_so_is_renominated_after_restarts_too() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with pair_of_peers(network, renominating(), SettingEngine()) as call:
+            near, far = await call.connect()
+            ice = ice_of(call.offerer)
+            ice.set_remote_renomination(True)
+            await restart(call)
+            pair = ice.get_selected_candidate_pair()
+            assert pair is not None
+            ice.renominate(pair.local, pair.remote)
+            await talk(near, far)
 
     in_network(test)
 
