@@ -27,6 +27,8 @@ Address = tuple[str, int]
 INSIDE = "10."
 """What a NAT hides; a relay of the same peer is outside."""
 
+DATA = b"\x80data"
+
 ALICE = ("alic", "alicealicealicealicealice")
 BOB = ("bobb", "bobbobbobbobbobbobbobbob")
 
@@ -160,6 +162,24 @@ class Peer:
                 self.wire.send(self, source, outgoing.destination, outgoing.data)
         self.happened += [(now, event) for event in self.core.events()]
 
+    def expire(self) -> None:
+        """Its timeout has come. What that changes may have to be acted on at once, but not again and again."""
+        now = self.wire.now
+        for _ in range(3):
+            self.core.handle_timeout(now)
+            self.flush()
+            due = self.core.next_timeout()
+            if due is None or due > now:
+                return
+        raise AssertionError(f"{self.name} spins at {now}")
+
+    def talk(self) -> None:
+        """Send data where they may be sent."""
+        path = self.core.path
+        if path is not None and path.base_id in self.bases:
+            self.core.data_sent(len(DATA), 1, self.wire.now)
+            self.wire.send(self, self.bases[path.base_id], path.destination, DATA)
+
     @property
     def states(self) -> list[ICETransportState]:
         return [event.state for _, event in self.happened if isinstance(event, StateChanged)]
@@ -191,6 +211,8 @@ class Wire:
         self.detour: Callable[[Packet], float] = lambda packet: 0.0
         """How much longer a packet takes."""
         self.loss = loss
+        self.duplicates = 0.0
+        """What part of the packets comes twice, the second time up to 2 s late."""
         self.log: list[Packet] = []
         """All that was sent, lost or not."""
         self.blocked: Callable[[Packet], bool] = lambda packet: False
@@ -211,8 +233,13 @@ class Wire:
         self.log.append(packet)
         if self.blocked(packet) or self._random.random() < self.loss:
             return
+        self._put(packet, 0.0)
+        if self.duplicates and self._random.random() < self.duplicates:
+            self._put(packet, 2 * self._random.random())
+
+    def _put(self, packet: Packet, late: float) -> None:
         self._sequence += 1
-        heapq.heappush(self._queue, (self.now + self.delay + self.detour(packet), self._sequence, packet))
+        heapq.heappush(self._queue, (self.now + self.delay + self.detour(packet) + late, self._sequence, packet))
 
     def flush(self) -> None:
         for peer in self.peers:
@@ -228,7 +255,10 @@ class Wire:
             ends = [*peer.bases.items(), *((base_id, end) for (base_id, _), end in peer.dialled.items())]
             for base_id, address in ends:
                 if address == destination:
-                    peer.core.receive(packet.data, base_id, packet.source, self.now)
+                    if stun.is_stun(packet.data):
+                        peer.core.receive(packet.data, base_id, packet.source, self.now)
+                    else:
+                        peer.core.data_received(base_id, packet.source, len(packet.data), 1, self.now)
                     peer.flush()
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
@@ -249,8 +279,7 @@ class Wire:
             if arrival <= soonest:
                 self._deliver(heapq.heappop(self._queue)[2])
             elif timer is not None:
-                timer[1].core.handle_timeout(self.now)
-                timer[1].flush()
+                timer[1].expire()
         raise AssertionError(f"the cores do not come to rest at {self.now}")
 
 
