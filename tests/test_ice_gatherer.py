@@ -220,7 +220,7 @@ def test_every_setting_of_ice_is_an_option_of_the_agent() -> None:
     assert not options.active_tcp
     assert options.max_pairs == 20
     assert options.renomination == RenominationOptions(automatic=False)
-    assert options.turn_transport_protocols == ("tcp", "tls")
+    assert list(options.turn_transport_protocols) == ["tcp", "tls"]
     assert options.proxy == "socks5://proxy.example:1080"
     # The settings are for all connections, also for one whose policy has no use for a rule.
     assert not _agent_options(ICEGatherOptions(ice_gather_policy="relay"), settings).address_rewrite_rules

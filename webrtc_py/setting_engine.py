@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
+from .arguments import listed
 from .errors import ArgumentTypeError
 from .ice.candidate import TCP_PRIORITY_OFFSET
 from .ice.checks import ICE_CHARS, PWD_LENGTHS, UFRAG_LENGTHS
@@ -91,7 +92,10 @@ class SettingEngine:
         self.lite = _flag("lite", lite)
 
     def set_ice_timeouts(self, disconnected: float, failed: float, keepalive: float) -> None:
-        """Silence until ``disconnected``, from there until ``failed``, and the time between keepalives; 0 is never."""
+        """Silence until ``disconnected``, from there until ``failed``, and the time between keepalives.
+
+        With 0 ``disconnected`` is left out, ``failed`` never comes, and a keepalive is sent every 5 s (RFC 7675).
+        """
         self.ice_timings = replace(
             self.ice_timings,
             disconnected_timeout=_duration("disconnected", disconnected),
@@ -229,9 +233,7 @@ class SettingEngine:
 
     def set_network_types(self, types: Iterable[NetworkType | str]) -> None:
         """The networks that candidates may use, ``udp4`` and ``udp6`` by default; at least one."""
-        if isinstance(types, str):
-            raise ArgumentTypeError(f"types is a list of network types, not the string {types!r}")
-        chosen = tuple(dict.fromkeys(NetworkType(network_type) for network_type in types))
+        chosen = tuple(dict.fromkeys(NetworkType(network_type) for network_type in listed("types", types)))
         if not chosen:
             raise ValueError("types must name at least one network type: without one there is no candidate")
         self.network_types = chosen
@@ -267,9 +269,7 @@ class SettingEngine:
 
     def set_turn_transport_protocols(self, protocols: Iterable[str]) -> None:
         """How TURN servers may be reached: ``udp``, ``dtls``, ``tcp``, ``tls``, all of them by default."""
-        if isinstance(protocols, str):
-            raise ArgumentTypeError(f"protocols is a list, not the string {protocols!r}")
-        chosen = tuple(dict.fromkeys(protocols))
+        chosen = tuple(dict.fromkeys(listed("protocols", protocols)))
         for protocol in chosen:
             if protocol not in TURN_PROTOCOLS:
                 raise ValueError(f"protocols are some of {', '.join(TURN_PROTOCOLS)}, not {protocol!r}")

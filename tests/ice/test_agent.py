@@ -281,6 +281,19 @@ def test_a_remote_candidate_is_a_candidate(wrong: Any) -> None:
     run(test())
 
 
+@pytest.mark.parametrize("wrong", [(None, "p" * 22), ("abcd", None), (b"abcd", b"p" * 22)])
+def test_remote_credentials_are_text(wrong: Any) -> None:
+    async def test() -> None:
+        async with Agent(AgentOptions(net=VirtualNetwork().host("alice", "192.0.2.1"))) as agent:
+            with pytest.raises(ArgumentTypeError, match="the remote") as refused:
+                agent.set_remote_credentials(*wrong)
+            assert "ppp" not in str(refused.value)
+            with pytest.raises(ArgumentTypeError):
+                await agent.dial(*wrong)
+
+    run(test())
+
+
 def test_a_filter_that_raises_lets_nobody_in_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def raises(host: str) -> bool:
         raise RuntimeError("the application's own mistake")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webrtc_py.errors import SDPSyntaxError
+from webrtc_py.errors import ArgumentTypeError, SDPSyntaxError
 from webrtc_py.ice.candidate import (
     MAX_LINE_LENGTH,
     TCP_PRIORITY_OFFSET,
@@ -131,6 +132,12 @@ def test_outside_the_grammar(text: str) -> None:
     with pytest.raises(SDPSyntaxError) as caught:
         unmarshal_candidate(text)
     assert not isinstance(caught.value, UnsupportedCandidateError)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"candidate:1 1 udp 1 192.0.2.1 5000 typ host"])
+def test_what_is_no_text(value: Any) -> None:
+    with pytest.raises(ArgumentTypeError):
+        unmarshal_candidate(value)
 
 
 @pytest.mark.row("SDP-ICE-02", "SDP-ICE-04", "TCP-03")

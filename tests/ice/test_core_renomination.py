@@ -10,7 +10,7 @@ import pytest
 
 from tests.ice.core_pair import ALICE, BOB, Packet, Peer, Wire, connect, connected, host, relay, two_peers
 from tests.ice.hand import THERE, Hand
-from webrtc_py.errors import InvalidAccessError, InvalidStateError
+from webrtc_py.errors import ArgumentTypeError, InvalidAccessError, InvalidStateError
 from webrtc_py.ice import stun
 from webrtc_py.ice.events import SelectedPairChanged
 from webrtc_py.ice.options import RenominationOptions
@@ -456,6 +456,11 @@ def test_a_pair_that_was_never_measured_is_not_compared() -> None:
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidAccessError, match=message):
         RenominationOptions(**options)
+
+
+def test_automatic_is_true_or_false() -> None:
+    with pytest.raises(ArgumentTypeError, match="automatic"):
+        RenominationOptions(automatic="no")  # type: ignore[arg-type]
 
 
 def test_a_connection_that_has_nothing_better_is_quiet() -> None:

@@ -589,8 +589,29 @@ def test_gathering_is_done_once() -> None:
         ({"ip_filter": "192.0.2.1"}, ArgumentTypeError),
         ({"tls_context": "cert.pem"}, ArgumentTypeError),
         ({"address_rewrite_rules": ["203.0.113.1"]}, ArgumentTypeError),
+        ({"net": "eth0"}, ArgumentTypeError),
+        ({"local_ufrag": "abc", "local_pwd": "p" * 22}, InvalidAccessError),
+        ({"local_ufrag": "abcd", "local_pwd": "p" * 21}, InvalidAccessError),
+        ({"port_range": (5000,)}, InvalidAccessError),
+        ({"port_range": ("5000", "5010")}, InvalidAccessError),
+        ({"port_range": (5000.5, 5001.5)}, InvalidAccessError),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         AgentOptions(**options)
+
+
+@pytest.mark.parametrize(
+    "name", ["urls", "network_types", "candidate_types", "address_rewrite_rules", "turn_transport_protocols"]
+)
+@pytest.mark.parametrize("value", ["udp", None, 5])
+def test_what_is_no_list_is_named(name: str, value: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match=f"{name} is a list, not"):
+        AgentOptions(**{name: value})
+
+
+@pytest.mark.parametrize("options", [5, {}, "host"])
+def test_an_agent_is_made_of_options(options: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="AgentOptions"):
+        Agent(options)

@@ -13,7 +13,7 @@ import pytest
 from tests.support.real_loop import run_real
 from tests.support.virtual_loop import run
 from tests.support.virtual_network import DROP, VirtualNetwork
-from webrtc_py.errors import InvalidAccessError, InvalidStateError
+from webrtc_py.errors import ArgumentTypeError, InvalidAccessError, InvalidStateError
 from webrtc_py.ice import stun
 from webrtc_py.ice.agent import Agent
 from webrtc_py.ice.agent_options import AgentOptions
@@ -596,6 +596,10 @@ def test_wrong_arguments(kind: type[UDPMux] | type[TCPMux]) -> None:
             (None, -1, "-1"),
         ):
             with pytest.raises(ValueError, match=words):
+                await kind.listen(hosts, port, net=host)
+        wrong: list[tuple[Any, Any, str]] = [(5, 0, "hosts"), (None, "5000", "port is '5000'"), (None, 1.5, "port")]
+        for hosts, port, words in wrong:
+            with pytest.raises(ArgumentTypeError, match=words):
                 await kind.listen(hosts, port, net=host)
         with pytest.raises(OSError, match="no address"):
             await kind.listen("192.0.2.9", net=host)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webrtc_py.errors import InvalidAccessError
+from webrtc_py.errors import ArgumentTypeError, InvalidAccessError
 from webrtc_py.ice.rewrite import AddressRewriteRule, find_rule, nat_1to1_rules, told_addresses
 from webrtc_py.states import AddressRewriteMode, CandidateType, NetworkType
 
@@ -84,7 +84,6 @@ def test_ports_of_a_container() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"external": "203.0.113.7"},
         {"external": ["example.org"]},
         {"external": ["0.0.0.0"]},
         {"external": ["fe80::1%eth0"]},
@@ -104,6 +103,24 @@ def test_ports_of_a_container() -> None:
 def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidAccessError):
         AddressRewriteRule(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"external": "203.0.113.7"},
+        {"external": None},
+        {"networks": "udp4"},
+        {"local": 5},
+        {"iface": 5},
+        {"cidr": 5},
+        {"ports": 5},
+    ],
+)
+def test_wrong_types_are_refused(wrong: dict[str, Any]) -> None:
+    [(name, _)] = wrong.items()
+    with pytest.raises(ArgumentTypeError, match=name):
+        AddressRewriteRule(**{"external": ["203.0.113.7"], **wrong})
 
 
 @pytest.mark.parametrize("wrong", [{"mode": "both"}, {"as_candidate_type": "nat"}, {"networks": ["sctp4"]}])
@@ -127,12 +144,16 @@ def test_the_short_form_for_a_nat() -> None:
         (["203.0.113.7/"], "host"),
         (["203.0.113.7/fd00::2"], "host"),
         (["203.0.113.7"], "relay"),
-        ("203.0.113.7", "host"),
     ],
 )
 def test_the_short_form_is_checked(ips: Any, kind: str) -> None:
     with pytest.raises(InvalidAccessError):
         nat_1to1_rules(ips, kind)
+
+
+def test_the_short_form_is_a_list() -> None:
+    with pytest.raises(ArgumentTypeError):
+        nat_1to1_rules("203.0.113.7")
 
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
-from webrtc_py.errors import InvalidAccessError
+from webrtc_py.errors import ArgumentTypeError, InvalidAccessError
 from webrtc_py.ice import time_limited_credentials
 
 
@@ -30,3 +31,10 @@ def test_a_day_from_now_unless_it_is_said() -> None:
 def test_what_makes_no_sense(wrong: tuple[str, str, float]) -> None:
     with pytest.raises(InvalidAccessError):
         time_limited_credentials(*wrong)
+
+
+@pytest.mark.parametrize("wrong", [(None,), (b"north",), ("north", None), ("north", "", "60"), ("north", "", None)])
+def test_wrong_types(wrong: Any) -> None:
+    with pytest.raises(ArgumentTypeError) as refused:
+        time_limited_credentials(*wrong)
+    assert "north" not in str(refused.value)

@@ -8,12 +8,13 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import TypeVar
 
+from ..arguments import listed
 from ..errors import ArgumentTypeError, InvalidAccessError
 from ..runtime.network import Network
 from ..states import CandidateType, ContinualGatheringPolicy, MulticastDNSMode, NetworkType
 from .candidate import TCP_PRIORITY_OFFSET
+from .checks import check_local_credentials
 from .core import DEFAULT_MAX_PAIRS
 from .credentials import LongTermCredential
 from .events import BindingRequestHandler
@@ -23,8 +24,6 @@ from .options import AgentTimings, RenominationOptions
 from .proxy import parse_proxy
 from .rewrite import AddressRewriteRule
 from .url import TURN_PROTOCOLS, ServerURL, parse_url
-
-T = TypeVar("T")
 
 _DEFAULT_TIMINGS = AgentTimings()
 
@@ -43,6 +42,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "network_monitor_interval": (int, float),
     "udp_mux": (UDPMux, NoneType),
     "tcp_mux": (TCPMux, NoneType),
+    "net": (Network, NoneType),
     "active_tcp": (bool,),
     "tcp_priority_offset": (int,),
     "tls_context": (ssl.SSLContext, NoneType),
@@ -53,7 +53,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 @dataclass(slots=True)
 class AgentOptions:
-    """All fields have defaults; a wrong value raises InvalidAccessError or ValueError, a wrong URL URLSyntaxError.
+    """All fields have defaults; a wrong value raises InvalidAccessError or ValueError, a wrong URL URLSyntaxError, and
+    what is of another type ArgumentTypeError.
 
     ``urls`` are STUN and TURN servers; a TURN server's ``ServerURL`` carries ``username`` and ``password``.
     ``candidate_types`` is the transport policy too: without ``host`` no address of the host's is told, and with
@@ -143,9 +144,11 @@ class AgentOptions:
         for name in ("interface_filter", "ip_filter", "remote_ip_filter", "on_binding_request"):
             if (value := getattr(self, name)) is not None and not callable(value):
                 raise ArgumentTypeError(f"{name} is {value!r}; it must be a function or None")
-        self.urls = [parse_url(url) if isinstance(url, str) else url for url in _list("urls", self.urls)]
-        self.network_types = [NetworkType(one) for one in _list("network_types", self.network_types)]
-        self.candidate_types = [CandidateType(one) for one in _list("candidate_types", self.candidate_types)]
+        self.urls = [parse_url(url) if isinstance(url, str) else url for url in listed("urls", self.urls)]
+        self.network_types = [NetworkType(one) for one in listed("network_types", self.network_types)]
+        self.candidate_types = [CandidateType(one) for one in listed("candidate_types", self.candidate_types)]
+        self.turn_transport_protocols = listed("turn_transport_protocols", self.turn_transport_protocols)
+        self.address_rewrite_rules = listed("address_rewrite_rules", self.address_rewrite_rules)
         self.multicast_dns_mode = MulticastDNSMode(self.multicast_dns_mode)
         self.continual_gathering = ContinualGatheringPolicy(self.continual_gathering)
         self._check_types()
@@ -170,6 +173,8 @@ class AgentOptions:
             )
         if bool(self.local_ufrag) != bool(self.local_pwd):
             raise InvalidAccessError("local_ufrag and local_pwd are given together, or neither is")
+        if self.local_ufrag:
+            check_local_credentials(self.local_ufrag, self.local_pwd)
 
     def _check_servers(self) -> None:
         for url in self.urls:
@@ -196,8 +201,8 @@ class AgentOptions:
         if self.port_range is not None:
             if self.udp_mux is not None:
                 raise InvalidAccessError("udp_mux has a port, so that port_range has no meaning beside it")
-            low, high = self.port_range
-            if not 0 < low <= high < 65536:
+            whole = [one for one in self.port_range if isinstance(one, int)]
+            if len(self.port_range) != 2 or len(whole) != 2 or not 0 < whole[0] <= whole[1] < 65536:
                 raise InvalidAccessError(f"port_range is {self.port_range!r}; it must be (low, high) of 1 to 65535")
 
     def _check_rules(self) -> None:
@@ -230,13 +235,6 @@ class AgentOptions:
         if not {NetworkType.UDP4, NetworkType.UDP6}.intersection(self.network_types):
             return self.timings.for_tcp_only()
         return self.timings
-
-
-def _list(name: str, values: Sequence[T]) -> list[T]:
-    """A string is a sequence too, but never what was meant."""
-    if isinstance(values, str):
-        raise ArgumentTypeError(f"{name} is a list, not the string {values!r}")
-    return list(values)
 
 
 def _described(kinds: tuple[type, ...]) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..errors import SDPSyntaxError
+from ..errors import ArgumentTypeError, SDPSyntaxError
 from ..states import CandidateType, TCPType
 
 # RFC 8445 section 5.1.2.2: a host's own address is best, a relay is the last resort.
@@ -112,6 +112,8 @@ def unmarshal_candidate(text: str) -> Candidate:
     SDPSyntaxError when the text is outside the grammar; UnsupportedCandidateError when it is inside, but of a type,
     transport or kind of address that is to be ignored (RFC 8839 section 5.1).
     """
+    if not isinstance(text, str):
+        raise ArgumentTypeError(f"a candidate's attribute is a string, not {text!r}")
     if len(text) > MAX_LINE_LENGTH:
         raise SDPSyntaxError(f"a candidate of {len(text)} characters; at most {MAX_LINE_LENGTH} are read")
     line = text.lstrip().rstrip("\r\n").removeprefix("a=").removeprefix("candidate:")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from ..errors import InvalidAccessError
+from ..errors import ArgumentTypeError, InvalidAccessError
 from . import stun
 from .candidate import peer_reflexive_priority
 from .dropped import Dropped
@@ -38,6 +38,8 @@ def check_remote_credentials(ufrag: str, pwd: str) -> None:
 
 def _check_credentials(whose: str, ufrag: str, pwd: str, ufrag_lengths: range, characters: re.Pattern[str]) -> None:
     for name, value, lengths in (("user fragment", ufrag, ufrag_lengths), ("password", pwd, PWD_LENGTHS)):
+        if not isinstance(value, str):
+            raise ArgumentTypeError(f"the {whose} {name} is of type {type(value).__name__}; it must be a string")
         if len(value) not in lengths or not characters.match(value):
             raise InvalidAccessError(
                 f"the {whose} {name}, {len(value)} characters, must be {lengths[0]} to {lengths[-1]} of A-Z a-z 0-9 + /"

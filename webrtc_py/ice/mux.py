@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-from ..errors import InvalidStateError
+from ..arguments import listed
+from ..errors import ArgumentTypeError, InvalidStateError
 from ..runtime.network import Address, Network
 from ..runtime.reasons import why
 from ..runtime.shared import Shared
@@ -165,7 +166,7 @@ class Mux(ABC, Generic[P]):
 def _checked_hosts(hosts: str | Sequence[str] | None) -> Sequence[str] | None:
     if hosts is None:
         return None
-    hosts = [hosts] if isinstance(hosts, str) else list(hosts)
+    hosts = [hosts] if isinstance(hosts, str) else listed("hosts", hosts)
     if not hosts:
         raise ValueError("hosts is empty; None stands for all local addresses")
     for host in hosts:
@@ -177,6 +178,8 @@ def _checked_hosts(hosts: str | Sequence[str] | None) -> Sequence[str] | None:
 
 
 def _checked_port(port: int) -> int:
+    if not isinstance(port, int):
+        raise ArgumentTypeError(f"port is {port!r}; it must be 0 to 65535")
     if not 0 <= port < 65536:
         raise ValueError(f"port is {port!r}; it must be 0 to 65535")
     return port

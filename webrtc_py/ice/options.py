@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 
-from ..errors import InvalidAccessError
+from ..errors import ArgumentTypeError, InvalidAccessError
 from ..states import CandidateType
 from .stun import NOMINATION, NOMINATIONS, is_known_attribute
 
@@ -163,6 +163,8 @@ class RenominationOptions:
     rtt_ratio: float = 0.8
 
     def __post_init__(self) -> None:
+        if not isinstance(self.automatic, bool):
+            raise ArgumentTypeError(f"automatic is {self.automatic!r}; it must be True or False")
         _check_duration("interval", self.interval)
         _check_duration("rtt_improvement", self.rtt_improvement)
         if not isinstance(self.rtt_ratio, int | float) or not 0 < self.rtt_ratio <= 1:

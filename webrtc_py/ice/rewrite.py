@@ -10,7 +10,8 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import InvalidAccessError
+from ..arguments import listed
+from ..errors import ArgumentTypeError, InvalidAccessError
 from ..states import AddressRewriteMode, CandidateType, NetworkType
 from .candidate import without_zone
 
@@ -39,7 +40,7 @@ class AddressRewriteRule:
 
         AddressRewriteRule(["203.0.113.7"], ports={range(50000, 50100): 40000})
 
-    InvalidAccessError or ValueError for what makes no sense.
+    InvalidAccessError or ValueError for what makes no sense, ArgumentTypeError for what is of another type.
     """
 
     external: Sequence[str]
@@ -52,16 +53,21 @@ class AddressRewriteRule:
     ports: Mapping[_Port, int] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.external, str):
-            raise InvalidAccessError(f"external is a list of addresses, not the string {self.external!r}")
+        for name in ("local", "iface", "cidr"):
+            if not isinstance(value := getattr(self, name), str):
+                raise ArgumentTypeError(f"{name} is {value!r}; it must be a string")
+        if not isinstance(self.ports, Mapping | None):
+            raise ArgumentTypeError(f"ports is {self.ports!r}; it must be a dictionary of local ports to outer ones")
         kind = CandidateType(self.as_candidate_type)
         if kind is CandidateType.PRFLX:
             raise InvalidAccessError("peer-reflexive candidates are found by checks, and cannot be rewritten")
         default = AddressRewriteMode.REPLACE if kind is CandidateType.HOST else AddressRewriteMode.APPEND
         self._set("as_candidate_type", kind)
         self._set("mode", default if self.mode is None else AddressRewriteMode(self.mode))
-        self._set("external", tuple(dict.fromkeys(_numeric("external", host) for host in self.external)))
-        self._set("networks", tuple(NetworkType(one) for one in self.networks))
+        self._set(
+            "external", tuple(dict.fromkeys(_numeric("external", host) for host in listed("external", self.external)))
+        )
+        self._set("networks", tuple(NetworkType(one) for one in listed("networks", self.networks)))
         self._set("ports", dict(self.ports or {}))
         if not self.external and self.mode is AddressRewriteMode.APPEND:
             raise InvalidAccessError("a rule that appends must name an external address")
@@ -151,14 +157,12 @@ def nat_1to1_rules(
     with the outer address instead of their own; server-reflexive ones beside those that STUN servers give.
     InvalidAccessError for anything else.
     """
-    if isinstance(ips, str):
-        raise InvalidAccessError(f"ips is a list of addresses, not the string {ips!r}")
     kind = CandidateType(candidate_type)
     if kind not in (CandidateType.HOST, CandidateType.SRFLX):
         raise InvalidAccessError(f"a 1:1 NAT's addresses are told as host or srflx candidates, not {kind}")
     for_all: set[bool] = set()
     rules = []
-    for entry in ips:
+    for entry in listed("ips", ips):
         if not isinstance(entry, str):
             raise InvalidAccessError(f"ips are strings, with {entry!r} among them")
         external, slash, local = entry.partition("/")

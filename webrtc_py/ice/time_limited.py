@@ -11,7 +11,7 @@ import hmac
 import math
 import time
 
-from ..errors import InvalidAccessError
+from ..errors import ArgumentTypeError, InvalidAccessError
 
 
 def time_limited_credentials(
@@ -23,6 +23,10 @@ def time_limited_credentials(
     time is over cannot be refreshed any more: let it be longer than a call. InvalidAccessError without a secret,
     and for a lifetime that is none.
     """
+    for name, value, kind in (("secret", secret, str), ("user", user, str), ("lifetime", lifetime, int | float)):
+        if not isinstance(value, kind):
+            # Not the value itself, which may be a secret.
+            raise ArgumentTypeError(f"{name} is of type {type(value).__name__}")
     if not secret:
         raise InvalidAccessError("time-limited credentials need the secret that the TURN server has")
     if not 0 < lifetime < math.inf:

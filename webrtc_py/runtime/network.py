@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..train import Train
 
@@ -92,6 +92,7 @@ class Listener(Protocol):
         """Listen no more. The connections that have been taken live on."""
 
 
+@runtime_checkable
 class Network(Protocol):
     """What ICE needs of a system."""
 
