@@ -56,6 +56,8 @@ _NAME_INTERVAL = 10.0
 _MAX_ROLE_CHANGES_TOLD = 5
 _CLOSE_TIMEOUT = 2.0
 _SEEKING = (ICETransportState.NEW, ICETransportState.CHECKING)
+# Shared, since each empty set takes 216 bytes.
+_NO_HOSTS: frozenset[str] = frozenset()
 
 
 class Owner(Protocol):
@@ -112,7 +114,7 @@ class Generation:
         self._last_base_id = 0
         self._queries = BindingQueries(shared)
         self._watch: Watch | None = None
-        self._told_link_local: set[str] = set()
+        self._told_link_local = _NO_HOSTS
         self.has_gathered = False
         """Whether all that was there at the beginning has been gathered."""
         self._binding_timer: asyncio.TimerHandle | None = None
@@ -243,7 +245,7 @@ class Generation:
             return [address for address in found if address.is_announced]
         if not any(address.is_announced for address in found):
             # Two hosts on one link that have nothing else (RFC 3927, RFC 4862) can still meet.
-            self._told_link_local.update(address.host for address in found)
+            self._told_link_local = self._told_link_local.union(address.host for address in found)
         return [
             replace(address, is_announced=True) if address.host in self._told_link_local else address
             for address in found
