@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +29,8 @@ def _missing(part: str) -> str | None:
         return None if shutil.which("chromium") else "Chromium is not installed (apt-get install chromium)"
     if part == "coturn":
         return None if shutil.which("turnserver") else "coturn is not installed (apt-get install coturn)"
+    if part == "ipv6":
+        return None if _has_ipv6() else f"{NOT_APPLICABLE}: this host has no IPv6, not even on loopback"
     if part == "openssl":
         return None if shutil.which("openssl") else "the openssl program is not installed (apt-get install openssl)"
     if part == "netns":
@@ -34,7 +38,16 @@ def _missing(part: str) -> str | None:
             return "network namespaces need root on Linux"
         tools = [tool for tool in ("ip", "nft", "sysctl") if not shutil.which(tool)]
         return f"{' and '.join(tools)} not installed (apt-get install iproute2 nftables procps)" if tools else None
-    raise pytest.UsageError(f"a test needs {part!r}, which is not one of chromium, coturn, netns, openssl")
+    raise pytest.UsageError(f"a test needs {part!r}, which is not one of chromium, coturn, ipv6, netns, openssl")
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -43,6 +56,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             reason = _missing(part)
             if reason is not None:
                 pytest.skip(reason)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Programs that the test starts listen to SIGINT, also where this one does not, as a shell's background jobs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -69,7 +69,7 @@ def make_homes(lab: Lab) -> dict[str, Namespace]:
 
 async def examine(namespace: Namespace, server: TurnServer) -> tuple[int, dict[str, Any]]:
     """The doctor's exit status, and what it found."""
-    arguments = ["--json", "--timeout=1", f"--username={USERNAME}", f"--credential={PASSWORD}"]
+    arguments = ["--json", "--timeout=3", f"--username={USERNAME}", f"--credential={PASSWORD}"]
     process = await asyncio.create_subprocess_exec(
         *namespace.command(sys.executable, "-m", "webrtc_py", "doctor", *arguments, server.udp, server.tls),
         stdout=asyncio.subprocess.PIPE,

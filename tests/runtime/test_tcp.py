@@ -181,7 +181,7 @@ def test_what_a_stalled_peer_has_not_taken_is_known_and_does_not_hold_up_close()
     run_real(main())
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.needs("ipv6"))])
 def test_a_listener_takes_connections_and_outlives_none(host: str) -> None:
     async def main() -> None:
         listener = await listen_tcp(host)

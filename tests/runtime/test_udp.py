@@ -52,7 +52,7 @@ def train_of(count: int, size: int, last: int | None = None) -> Train:
     return Train(memoryview(data), size)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.needs("ipv6"))])
 @pytest.mark.parametrize(("count", "size", "last"), [(1, 1, None), (2, 500, 1), (50, 1200, 7), (64, 10, None)])
 def test_a_train_arrives_whole(host: str, count: int, size: int, last: int | None) -> None:
     async def main() -> None:
