@@ -12,7 +12,7 @@ from typing import TypeVar
 from .arguments import listed
 from .errors import ArgumentTypeError
 from .ice.candidate import TCP_PRIORITY_OFFSET
-from .ice.checks import ICE_CHARS, PWD_LENGTHS, UFRAG_LENGTHS
+from .ice.checks import check_local_credentials
 from .ice.core import DEFAULT_MAX_PAIRS
 from .ice.events import BindingRequestHandler
 from .ice.mdns import is_usable_name
@@ -115,13 +115,7 @@ class SettingEngine:
         They are meant for peers that are configured by hand; random ones, the default, are what makes a session safe,
         and what an ICE restart has in any case: it must change them.
         """
-        for name, value, lengths in (
-            ("username_fragment", username_fragment, UFRAG_LENGTHS),
-            ("password", password, PWD_LENGTHS),
-        ):
-            if not isinstance(value, str) or len(value) not in lengths or not ICE_CHARS.match(value):
-                shown = repr(value) if name == "username_fragment" else "what was given"
-                raise ValueError(f"{name} is {lengths[0]} to {lengths[-1]} of A-Z a-z 0-9 + /, not {shown}")
+        check_local_credentials(username_fragment, password)
         self.ice_credentials = (username_fragment, password)
 
     def set_ice_max_binding_requests(self, count: int) -> None:

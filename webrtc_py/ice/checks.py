@@ -18,9 +18,9 @@ from .transaction import Chance, Purpose, Transaction
 MAX_CANCELLED = 16
 
 # RFC 8839 section 5.4: ice-char, and how long what we send may be. A longer user fragment is only to be understood.
-ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*\Z")
-UFRAG_LENGTHS = range(4, 33)
-PWD_LENGTHS = range(22, 257)
+_ICE_CHARS = re.compile(r"[A-Za-z0-9+/]*\Z")
+_UFRAG_LENGTHS = range(4, 33)
+_PWD_LENGTHS = range(22, 257)
 _PEERS_UFRAG_LENGTHS = range(4, 257)
 # Browsers take four more from older peers, and so do we.
 _PEERS_ICE_CHARS = re.compile(r"[A-Za-z0-9+/\-=#_]*\Z")
@@ -28,7 +28,7 @@ _PEERS_ICE_CHARS = re.compile(r"[A-Za-z0-9+/\-=#_]*\Z")
 
 def check_local_credentials(ufrag: str, pwd: str) -> None:
     """What may be sent (RFC 8839 section 5.4). InvalidAccessError, without the values: a log is no place for them."""
-    _check_credentials("local", ufrag, pwd, UFRAG_LENGTHS, ICE_CHARS)
+    _check_credentials("local", ufrag, pwd, _UFRAG_LENGTHS, _ICE_CHARS)
 
 
 def check_remote_credentials(ufrag: str, pwd: str) -> None:
@@ -37,7 +37,7 @@ def check_remote_credentials(ufrag: str, pwd: str) -> None:
 
 
 def _check_credentials(whose: str, ufrag: str, pwd: str, ufrag_lengths: range, characters: re.Pattern[str]) -> None:
-    for name, value, lengths in (("user fragment", ufrag, ufrag_lengths), ("password", pwd, PWD_LENGTHS)):
+    for name, value, lengths in (("user fragment", ufrag, ufrag_lengths), ("password", pwd, _PWD_LENGTHS)):
         if not isinstance(value, str):
             raise ArgumentTypeError(f"the {whose} {name} is of type {type(value).__name__}; it must be a string")
         if len(value) not in lengths or not characters.match(value):
