@@ -15,6 +15,7 @@ from webrtc_py.errors import (
     ArgumentTypeError,
     ConnectionClosedError,
     ConnectionFailedError,
+    InvalidAccessError,
     InvalidStateError,
 )
 from webrtc_py.ice.agent import Agent
@@ -306,6 +307,21 @@ def test_a_filter_that_raises_lets_nobody_in_and_harms_nothing(caplog: pytest.Lo
 
     in_network(test)
     assert "the application's own mistake" in caplog.text
+
+
+@pytest.mark.row("ICE-50")
+@pytest.mark.parametrize("is_lite", [False, True])
+def test_an_agent_is_lite_from_its_beginning_or_never(is_lite: bool) -> None:
+    """The peer has been told, and what a full agent gathers is nothing for a lite one."""
+    lite, full = {"lite": True, "candidate_types": ["host"]}, {"urls": [TURN]}
+
+    async def test(network: VirtualNetwork) -> None:
+        alice = network.host("alice", "192.0.2.1")
+        async with Agent(AgentOptions(net=alice, **(lite if is_lite else full))) as agent:
+            with pytest.raises(InvalidAccessError, match="lite"):
+                agent.set_options(AgentOptions(**(full if is_lite else lite)))
+
+    in_network(test)
 
 
 def test_a_second_dial_leaves_the_first_connection_alone() -> None:

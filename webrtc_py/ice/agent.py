@@ -195,7 +195,12 @@ class Agent(ClosedOnExit):
     # Gathering
 
     def set_options(self, options: AgentOptions) -> None:
-        """Other servers, candidate types and times for the next gathering, and for what a restart begins."""
+        """Other servers, candidate types and times for the next gathering, and for what a restart begins.
+
+        InvalidAccessError for another ``lite``: the peer has been told.
+        """
+        if options.lite is not self._options.lite:
+            raise InvalidAccessError("an agent is lite from its beginning or never")
         self._options = options
         if self._newest.gathering_state is ICEGathererState.NEW:
             self._newest.set_options(options)
