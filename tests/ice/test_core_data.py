@@ -7,7 +7,11 @@ import dataclasses
 import pytest
 
 from tests.ice.core_pair import Wire, connect, host, two_peers
+from tests.ice.hand import THERE, Hand
+from webrtc_py.errors import InvalidStateError
+from webrtc_py.ice.options import RenominationOptions
 from webrtc_py.ice.stats import CandidatePairStats
+from webrtc_py.states import ICETransportState
 
 # Statistics
 
@@ -92,3 +96,30 @@ def test_no_data_before_a_check_has_succeeded() -> None:
     assert not alice.core.data_received(0, ("192.0.2.2", 5000), 100, 1, wire.now)
     alice.core.data_sent(100, 1, wire.now)
     assert alice.core.pairs[0].packets_sent == 0
+
+
+@pytest.mark.row("CON-04")
+@pytest.mark.parametrize("end", [ICETransportState.FAILED, ICETransportState.CLOSED])
+def test_an_agent_that_has_come_to_its_end_sends_nothing_whatever_it_hears(end: ICETransportState) -> None:
+    elsewhere = ("192.0.2.3", 5000)
+    options = {"renomination": RenominationOptions()}
+    hand = Hand(controlling=True, core=options, disconnected_timeout=1, failed_timeout=1)
+    for where in (THERE, elsewhere):
+        hand.ask(where)
+        hand.answer(hand.requests()[0])
+    hand.wait(1.1)
+    hand.answer(hand.requests()[-1])
+    selected = hand.core.selected
+    assert selected is not None
+    if end is ICETransportState.CLOSED:
+        hand.core.close()
+    hand.wait(5)
+    assert hand.core.state is end
+    hand.requests()
+    [other] = [pair for pair in hand.core.pairs if pair is not selected]
+    hand.core.data_received(0, other.destination, 100, 1, hand.now)
+    hand.core.handle_timeout(hand.now)
+    with pytest.raises(InvalidStateError, match=f"the agent is {end}"):
+        hand.core.renominate(other.local, other.remote, hand.now)
+    assert hand.core.datagrams_to_send(hand.now) == []
+    assert hand.core.selected is selected

@@ -27,7 +27,7 @@ from .outcomes import Outcomes
 from .pair import Address, CandidatePair
 from .pairing import LocalCandidate
 from .search import Search
-from .session import Session
+from .session import LIVE, Session
 from .trace import Trace
 from .upkeep import Upkeep, remote_candidates
 
@@ -252,6 +252,8 @@ class Core:
                 break
         else:
             raise InvalidAccessError(f"there is no candidate pair {local} -> {remote}")
+        if self._session.is_over:
+            raise InvalidStateError(f"{pair} cannot be nominated: the agent is {self.state}")
         if not pair.has_consent(now):
             raise InvalidStateError(f"{pair} cannot be nominated: it is {pair.state}, and its checks are not answered")
         if pair is not self.selected or self._session.checks.nominee not in (None, pair):
@@ -271,7 +273,7 @@ class Core:
         pair.bytes_received += size
         pair.last_packet_received = now
         pair.heard(now)
-        if pair is not self._session.selected:
+        if pair is not self._session.selected and not self._session.is_over:
             self._upkeep.data_elsewhere(pair, now)
         if self._upkeep.is_silent:
             self._settle(now)
@@ -402,6 +404,8 @@ class Core:
 
     def handle_timeout(self, now: float) -> None:
         """Do what was due at or before ``now``."""
+        if self._session.is_over:
+            return
         for transaction in self._session.checks.take_expired(now):
             self._outcomes.expired(transaction, now)
         self._upkeep.handle_timeout(now)
@@ -409,7 +413,7 @@ class Core:
 
     def next_timeout(self) -> float | None:
         """When to come back, or None."""
-        if self.state is ICETransportState.NEW or self._session.is_over:
+        if self._session.state not in LIVE:
             return None
         soonest = min(self._session.checks.next_timeout(), self._search.next_timeout(), self._upkeep.next_timeout())
         return soonest if soonest < math.inf else None
