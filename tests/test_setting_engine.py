@@ -73,6 +73,10 @@ def test_setters_store_what_transports_read() -> None:
     assert settings.logger is logging.getLogger("application")
 
 
+async def _later(asked: object) -> bool:
+    return True
+
+
 @pytest.mark.parametrize(
     ("call", "named"),
     [
@@ -125,6 +129,8 @@ def test_setters_store_what_transports_read() -> None:
         (lambda s: s.set_network_types("udp4"), "'udp4'"),
         (lambda s: s.set_network_types(["udp5"]), "udp6"),
         (lambda s: s.set_interface_filter("eth0"), "'eth0'"),
+        (lambda s: s.set_remote_ip_filter(_later), "coroutine function"),
+        (lambda s: s.set_ice_binding_request_handler(_later), "coroutine function"),
         (lambda s: s.set_ephemeral_udp_port_range(0, 10), "low"),
         (lambda s: s.set_ephemeral_udp_port_range(10, 9), "no port"),
         (lambda s: s.set_ephemeral_udp_port_range(10, 65536), "65536"),

@@ -7,9 +7,8 @@ import math
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeVar
 
-from .arguments import listed
+from .arguments import function, listed
 from .errors import ArgumentTypeError
 from .ice.candidate import TCP_PRIORITY_OFFSET
 from .ice.checks import check_local_credentials
@@ -23,8 +22,6 @@ from .ice.rewrite import AddressRewriteRule, nat_1to1_rules
 from .ice.url import TURN_PROTOCOLS
 from .runtime.network import Network
 from .states import CandidateType, ContinualGatheringPolicy, DTLSRole, MulticastDNSMode, NetworkType
-
-F = TypeVar("F")
 
 InterfaceFilter = Callable[[str], bool]
 IPFilter = Callable[[str], bool]
@@ -141,7 +138,7 @@ class SettingEngine:
 
         True selects the check's pair, if that works; None asks nobody.
         """
-        self.ice_binding_request_handler = _function("handler", handler)
+        self.ice_binding_request_handler = function("handler", handler)
 
     def set_ice_use_candidate_check_priority(self, enable: bool) -> None:
         """Whether a lite agent stays where it is when its peer nominates a pair of lower priority."""
@@ -234,15 +231,15 @@ class SettingEngine:
 
     def set_interface_filter(self, interface_filter: InterfaceFilter | None) -> None:
         """``interface_filter(name)`` says whether an interface may be used; None lets all."""
-        self.interface_filter = _function("interface_filter", interface_filter)
+        self.interface_filter = function("interface_filter", interface_filter)
 
     def set_ip_filter(self, ip_filter: IPFilter | None) -> None:
         """``ip_filter(address)`` says whether a local numeric address may be used; None lets all."""
-        self.ip_filter = _function("ip_filter", ip_filter)
+        self.ip_filter = function("ip_filter", ip_filter)
 
     def set_remote_ip_filter(self, ip_filter: IPFilter | None) -> None:
         """``ip_filter(address)`` says whether a remote address, signalled or learnt, may be used; None lets all."""
-        self.remote_ip_filter = _function("ip_filter", ip_filter)
+        self.remote_ip_filter = function("ip_filter", ip_filter)
 
     def set_ephemeral_udp_port_range(self, low: int, high: int) -> None:
         """The ports, both ends included, that host candidates bind to."""
@@ -339,10 +336,4 @@ def _whole(name: str, value: int, lowest: int, highest: int) -> int:
         raise ArgumentTypeError(f"{name} is a whole number, not {value!r}")
     if not lowest <= value <= highest:
         raise ValueError(f"{name} is {lowest} to {highest}, not {value}")
-    return value
-
-
-def _function(name: str, value: F) -> F:
-    if value is not None and not callable(value):
-        raise ArgumentTypeError(f"{name} is a function or None, not {value!r}")
     return value

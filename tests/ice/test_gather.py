@@ -587,6 +587,7 @@ def test_gathering_is_done_once() -> None:
         ({"renomination": True}, ArgumentTypeError),
         ({"udp_mux": 3478}, ArgumentTypeError),
         ({"ip_filter": "192.0.2.1"}, ArgumentTypeError),
+        ({"remote_ip_filter": asyncio.sleep}, ArgumentTypeError),
         ({"tls_context": "cert.pem"}, ArgumentTypeError),
         ({"address_rewrite_rules": ["203.0.113.1"]}, ArgumentTypeError),
         ({"net": "eth0"}, ArgumentTypeError),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
 
-from ..arguments import listed
+from ..arguments import function, listed
 from ..errors import ArgumentTypeError, InvalidAccessError
 from ..runtime.network import Network
 from ..states import CandidateType, ContinualGatheringPolicy, MulticastDNSMode, NetworkType
@@ -142,8 +142,7 @@ class AgentOptions:
                 # Not the value itself, which may be a secret.
                 raise ArgumentTypeError(f"{name} is of type {type(value).__name__}; it must be {_described(kind)}")
         for name in ("interface_filter", "ip_filter", "remote_ip_filter", "on_binding_request"):
-            if (value := getattr(self, name)) is not None and not callable(value):
-                raise ArgumentTypeError(f"{name} is {value!r}; it must be a function or None")
+            function(name, getattr(self, name))
         self.urls = [parse_url(url) if isinstance(url, str) else url for url in listed("urls", self.urls)]
         self.network_types = [NetworkType(one) for one in listed("network_types", self.network_types)]
         self.candidate_types = [CandidateType(one) for one in listed("candidate_types", self.candidate_types)]
