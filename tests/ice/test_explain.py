@@ -81,6 +81,7 @@ SELECTED = pair(
     nominated=True,
 )
 SILENT = pair(**{**WORKING, "last_received": NOW - 9}, consent_expires=NOW + 21)
+EXPIRED = pair(**{**WORKING, "last_received": NOW - 45}, consent_expires=NOW - 15)
 RELAYED = pair(
     candidate("relay", "203.0.113.9", url="turn:turn.example:3478?transport=udp"), **WORKING, consent_expires=NOW + 29
 )
@@ -96,7 +97,7 @@ RELAYED = pair(
         ({"state": NEW, "started": None}, ["knows the peer's user fragment and password, and has not been started"]),
         (
             {"state": NEW, "started": None, "local": (), "candidate_types": (CandidateType.RELAY,)},
-            ["No local candidates were gathered. Only relays are allowed, and no TURN server is configured."],
+            ["No local candidates were gathered. Only relays are allowed, and no TURN server is configured, or none"],
         ),
         (
             {"state": NEW, "started": None, "remote_name": None, "dropped": Dropped(wrong_username=2)},
@@ -111,6 +112,15 @@ RELAYED = pair(
             ["2 remote candidates cannot be used yet, being of user fragment others and not them"],
         ),
         ({"remote": (), "pairs": (), "remote_ended": True}, ["The peer said that it has no candidates"]),
+        (
+            {
+                "remote": (),
+                "pairs": (),
+                "remote_ended": True,
+                "dropped": Dropped(ignored=Counter({"its address is filtered out": 1})),
+            },
+            ["The peer said that it has no candidates but those that are ignored", "1 remote candidate ignored"],
+        ),
         ({"remote": (), "pairs": (), "looking_up": 1}, ["1 .local name of the peer's is being looked up"]),
         (
             {"remote": (), "pairs": (), "unresolved": ["a.local", "b.local", "c.local", "d.local"]},
@@ -225,6 +235,16 @@ RELAYED = pair(
             ["fails in 111 s at the latest"],
         ),
         (
+            {
+                "state": DISCONNECTED,
+                "selected": EXPIRED,
+                "pairs": [EXPIRED],
+                "timings": AgentTimings.mobile(),
+                "reason": "nothing was heard for 8 s",
+            },
+            ["last heard 45 s ago", "Its consent expired 15 s ago: no data is sent until it answers a check."],
+        ),
+        (
             {"state": DISCONNECTED, "selected": SILENT, "pairs": [SILENT], "timings": AgentTimings(failed_timeout=0)},
             ["recovers by itself when an answer comes, and is not given up before"],
         ),
@@ -241,6 +261,15 @@ def test_each_situation_has_its_words(fields: dict[str, Any], said: list[str]) -
         assert phrase in text
     assert len(lines) <= 8
     assert all(line.endswith(".") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "dropped", [Dropped(wrong_password=3), Dropped(wrong_username=3), Dropped(unexpected=3, from_elsewhere=3)]
+)
+def test_a_peer_that_sends_the_wrong_things_is_not_said_to_be_silent(dropped: Dropped) -> None:
+    text = "\n".join(explain(situation(dropped=dropped)))
+    assert "none was answered" in text
+    assert "Nothing came from the peer" not in text
 
 
 def test_names_stay_in_front_of_the_addresses_that_they_hide() -> None:
@@ -281,6 +310,13 @@ def test_the_reason_of_failed_tells_of_candidates_that_were_all_ignored() -> Non
     dropped = Dropped(ignored=Counter({"its address is filtered out": 2}))
     assert why_no_path([candidate()], [], [], dropped, True) == (
         "no remote candidates arrived; 2 remote candidates ignored: 2 because its address is filtered out"
+    )
+
+
+def test_the_reason_of_failed_tells_of_answers_from_elsewhere() -> None:
+    dropped = Dropped(unexpected=2, from_elsewhere=2)
+    assert why_no_path([candidate()], [candidate()], [pair()], dropped, True) == (
+        "checks were sent to 1 address, and none was answered; 2 answers came from another address than was asked"
     )
 
 

@@ -148,7 +148,7 @@ def _what_is_missing(s: Situation) -> Iterator[str]:
 
 def _search(s: Situation) -> Iterator[str]:
     local = [one.candidate for one in s.local]
-    text, hint = _outcome(local, s.remote, s.pairs, s.controlling, s.lite)
+    text, hint = _outcome(local, s.remote, s.pairs, s.dropped, s.controlling, s.lite)
     working = sum(1 for pair in s.pairs if pair.succeeded)
     if working and s.state is not ICETransportState.FAILED:
         works = "1 pair works already, and carries" if working == 1 else f"{working} pairs work already, and carry"
@@ -190,7 +190,8 @@ def _failed_pairs(pairs: Iterable[CandidatePair]) -> Iterator[str]:
 def _no_remote_candidates(s: Situation) -> Iterator[str]:
     assert s.history.started is not None
     if s.remote_ended:
-        yield "The peer said that it has no candidates."
+        others = " but those that are ignored" if s.dropped.candidates else ""
+        yield f"The peer said that it has no candidates{others}."
     elif s.ahead:
         names = ", ".join(list(dict.fromkeys(one.ufrag or "" for one in s.ahead))[:_MAX_NAMES])
         yield (
@@ -215,7 +216,7 @@ def _no_local_candidates(s: Situation) -> str:
             "Loopback is left out unless it is asked for."
         )
     if set(s.candidate_types) == {_RELAY} and not s.history.problems:
-        return "Only relays are allowed, and no TURN server is configured."
+        return "Only relays are allowed, and no TURN server is configured, or none by a transport that may be used."
     if set(s.candidate_types) == {_RELAY}:
         return "Only relays are allowed, and no TURN server gave one."
     return "No socket could be opened on any address, and no server gave a candidate."
@@ -236,9 +237,11 @@ def why_no_path(
     lite: bool = False,
 ) -> str:
     """The reason for ``failed`` before a pair was ever selected, as one sentence."""
-    clauses = [_outcome(local, remote, pairs, controlling, lite)[0]]
+    clauses = [_outcome(local, remote, pairs, dropped, controlling, lite)[0]]
     if dropped.unauthenticated:
         clauses.append(f"{count(dropped.unauthenticated, 'message')} came with a wrong user name or password")
+    if dropped.from_elsewhere:
+        clauses.append(f"{count(dropped.from_elsewhere, 'answer')} came from another address than was asked")
     if dropped.ignored and not remote:
         clauses.append(_ignored(dropped))
     return "; ".join(clauses)
@@ -248,6 +251,7 @@ def _outcome(
     local: Collection[Candidate],
     remote: Collection[Candidate],
     pairs: Collection[CandidatePair],
+    dropped: Dropped,
     controlling: bool,
     lite: bool,
 ) -> tuple[str, str]:
@@ -281,6 +285,8 @@ def _outcome(
     refusals = sorted({pair.failure for pair in pairs if pair.failure.startswith("refused")})
     if refusals:
         return f"{outcome} well: {', '.join(refusals)}", ""
+    if dropped.unauthenticated or dropped.from_elsewhere:
+        return outcome, ""
     relay = "a relay's too" if any(pair.base.type is _RELAY for pair in pairs) else "and no relay was there to help"
     return outcome, (
         f"Nothing came from the peer either: it has not started, or a firewall or a NAT drops the checks, {relay}."
@@ -311,6 +317,9 @@ def _path(s: Situation, pair: CandidatePair) -> Iterator[str]:
         heard = s.now if pair.last_received is None else pair.last_received
         meanwhile = "a lite agent can only wait" if s.lite else "it is asked again and again"
         yield f"The peer was last heard {_duration(s.now - heard)} ago; {meanwhile}."
+        if pair.succeeded and s.now >= pair.consent_expires:
+            expired = _duration(s.now - pair.consent_expires)
+            yield f"Its consent expired {expired} ago: no data is sent until it answers a check."
         left = given_up_at(pair, s.timings) - s.now
         if left > 0 and not s.lite:
             end = "is not given up before" if left == math.inf else f"fails in {_duration(left)} at the latest"
