@@ -10,6 +10,8 @@ import pytest
 from tests.ice.core_pair import ALICE, BOB, Peer, Wire, connect, connected, host, relay, two_peers
 from tests.ice.hand import THERE, Hand
 from webrtc_py.ice.candidate import Candidate, unmarshal_candidate
+from webrtc_py.ice.checklist import MAX_UNPROVEN_STRANGERS
+from webrtc_py.ice.core import DEFAULT_MAX_PAIRS
 from webrtc_py.ice.events import SelectedPairChanged
 from webrtc_py.ice.pairing import MAX_REMOTE_CANDIDATES
 from webrtc_py.ice.search import MAX_ALTERNATIVES
@@ -325,6 +327,26 @@ def test_a_worse_nomination_moves_us_as_soon_as_the_selected_pair_leaves_a_quest
     hand.wait(1.2)
     assert hand.core.selected is hand.pair(ELSEWHERE)
     assert 5 <= len([where for where, _ in hand.requests() if where == THERE]) <= 15, "it had its chances"
+
+
+@pytest.mark.parametrize("addresses", [2 * MAX_UNPROVEN_STRANGERS, DEFAULT_MAX_PAIRS])
+def test_a_peer_whose_addresses_have_all_died_is_found_at_a_new_one(addresses: int) -> None:
+    """A NAT has changed its mind more than once. What worked before is tried again, and takes nobody's place."""
+    hand = Hand(controlling=False, core={"keep_alternatives": True}, failed_timeout=0)
+    for number in range(addresses):
+        where = THERE[0], 40000 + number
+        hand.ask(where, use_candidate=number == 0)
+        hand.wait(0.05)
+        hand.answer([request for request in hand.requests() if request[0] == where][-1])
+    hand.wait(60)
+    assert hand.core.state is DISCONNECTED
+    hand.requests()
+    new = THERE[0], 50000
+    hand.ask(new)
+    hand.wait(0.1)
+    hand.answer(next(request for request in hand.requests() if request[0] == new))
+    hand.wait(1.5)
+    assert hand.core.path is hand.core.selected is hand.pair(new)
 
 
 # The controlled agent goes where the peer's data come from

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..states import CandidatePairState, ICETransportState
+from ..states import CandidatePairState, CandidateType, ICETransportState
 from . import stun
 from .early import EarlyChecks, IncomingCheck
 from .events import BindingRequest, BindingRequestHandler
@@ -130,7 +130,7 @@ class Incoming:
     def _take_as_full(self, pair: CandidatePair, check: IncomingCheck, now: float) -> None:
         session = self._session
         # Whoever captured a check may send it from anywhere, but not from an address that the peer has signalled.
-        if not pair.is_unproven_stranger:
+        if pair.remote.type is not CandidateType.PRFLX:
             session.pairing.prove(pair)
         self._trigger(pair, now)
         if pair is not session.selected:

@@ -145,8 +145,8 @@ class CandidatePair:
 
     @property
     def is_unproven_stranger(self) -> bool:
-        """Whether its remote address is only known from requests, and has not answered a check."""
-        return self.remote.type is CandidateType.PRFLX and not self.succeeded
+        """Whether its remote address is only known from requests, and has never answered a check."""
+        return self.remote.type is CandidateType.PRFLX and not (self.succeeded or self.responses_received)
 
     def has_consent(self, now: float) -> bool:
         """Whether application data may be sent on it (RFC 7675 section 5.1)."""

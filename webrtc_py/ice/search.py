@@ -162,13 +162,19 @@ class Search:
         self._revive(now)
 
     def _revive(self, now: float) -> None:
-        """Give pairs that have failed another chance; before a first one is selected it is each of them."""
+        """Give pairs that have failed another chance.
+
+        Before a first one is selected it is each of them, and then a few of those that worked not long ago.
+        """
         self._next_revival = now + _REVIVAL_INTERVAL
         session = self._session
-        for pair in session.checklist.in_state(_FAILED):
-            has_hope = session.selected is None or now - (pair.last_response_received or -math.inf) < _HOPE
-            if has_hope and pair is not session.selected and pair.base_id in session.pairing.bases:
-                pair.state = _WAITING
+        failed = [p for p in session.checklist.in_state(_FAILED) if p.base_id in session.pairing.bases]
+        if session.selected is not None:
+            worked = {p: p.last_response_received or -math.inf for p in failed if p is not session.selected}
+            hoped_for = [pair for pair, last in worked.items() if now - last < _HOPE]
+            failed = sorted(hoped_for, key=lambda pair: -worked[pair])[:MAX_ALTERNATIVES]
+        for pair in failed:
+            pair.state = _WAITING
 
     # Nomination
 
