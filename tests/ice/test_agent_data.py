@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
@@ -176,7 +175,6 @@ def test_any_bytes_from_anybody_leave_the_path_as_it_is(rubbish: list[bytes], fo
             while await there.recv() != b"\x7f the end":
                 pass
 
-    logging.getLogger("webrtc_py").setLevel(logging.WARNING)
     in_network(test)
 
 

@@ -236,8 +236,6 @@ def test_who_knows_the_answer_and_who_asks_for_something_else_gets_none() -> Non
 @pytest.mark.row("MDN-06")
 @given(st.one_of(st.binary(min_size=1, max_size=200), st.binary(max_size=60).map(lambda rest: b"\0" * 4 + rest + b"x")))
 def test_any_packet_from_the_local_network_is_survived(data: bytes) -> None:
-    logging.getLogger("webrtc_py.ice.mdns").setLevel(logging.INFO)
-
     async def test(network: VirtualNetwork, alice: VirtualHost, bob: VirtualHost) -> None:
         names, stranger = LocalNames.acquire(alice), await Stranger.on(bob)
         await names.publish(NAME, "192.0.2.1")

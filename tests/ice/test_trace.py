@@ -175,8 +175,7 @@ def test_a_logger_that_is_not_enabled_costs_no_text() -> None:
         def __str__(self) -> str:
             raise AssertionError("nobody reads it")
 
-    logger = logging.getLogger("silent")
-    logger.setLevel(logging.WARNING)
+    logger = logging.Logger("silent", logging.WARNING)
     trace = Trace("name", logger)
     trace(1.0, "%s", Costly())
     trace.tell(2.0, "%s", Costly())
