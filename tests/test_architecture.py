@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 def lint(directory: Path) -> tuple[int, str]:
     """import-linter's verdict over the package in ``directory``."""
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache"]
-    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False, timeout=200)
     return result.returncode, result.stdout + result.stderr
 
 

@@ -63,7 +63,7 @@ class Program:
 def run(end: End, udp: socket.socket, until: Callable[[], object]) -> None:
     """Carry datagrams between our engine and the program until something has come about."""
     address = None
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 100
     while not until():
         assert time.monotonic() < give_up, end.events
         now = time.monotonic()

