@@ -37,12 +37,27 @@ def test_a_check_on_a_pair_in_progress_replaces_its_transaction_but_not_its_answ
     [first] = hand.requests()
     hand.now += 0.2
     hand.ask()
+    hand.wait(0.002)
     [second] = hand.requests()
     assert first[1].transaction_id != second[1].transaction_id
     hand.now += 0.3
     hand.core.handle_timeout(hand.now)
     assert hand.requests() == [], "the first is not sent again"
     hand.answer(first)
+    assert hand.pair().state is SUCCEEDED
+
+
+@pytest.mark.row("ICE-35")
+def test_a_check_on_a_pair_in_progress_leaves_the_answer_behind_it_time_to_be_read() -> None:
+    """As in a process that connects hundreds of agents at once: each datagram is read late, and finds others behind."""
+    hand = Hand(controlling=False)
+    hand.core.add_remote_candidate(host(*THERE), hand.now)
+    [first] = hand.requests()
+    hand.now += 0.2
+    hand.ask()
+    hand.answer(first)
+    hand.wait(0.4)
+    assert hand.requests() == [], "nothing is asked twice"
     assert hand.pair().state is SUCCEEDED
 
 
@@ -227,6 +242,31 @@ def test_the_only_pair_is_nominated_again_and_again() -> None:
     assert len({message.transaction_id for _, message in nominations}) == 5
     hand.answer(nominations[-1])
     assert hand.core.selected is hand.pair()
+
+
+@pytest.mark.row("ICE-38")
+def test_a_peer_that_answers_a_nomination_and_makes_no_check_is_told_again() -> None:
+    # What comes before werift knows our candidates, right after a restart, it answers and forgets.
+    hand = Hand(controlling=True)
+    hand.core.add_remote_candidate(host(*THERE), hand.now)
+    hand.core.end_of_remote_candidates(hand.now)
+    hand.core.local_gathering_done(hand.now)
+    hand.answer(hand.requests()[0])
+    [nomination] = hand.requests()
+    hand.answer(nomination)
+    assert hand.core.selected is hand.pair()
+    times, start = [], hand.now
+    while hand.now < start + 12:
+        hand.now = hand.core.next_timeout() or start + 12
+        hand.core.handle_timeout(hand.now)
+        for request in hand.requests():
+            if "USE-CANDIDATE" in request[1].attributes:
+                times.append(hand.now - start)
+            hand.answer(request)
+    assert times == pytest.approx([0.5, 5.5, 10.5])
+    hand.ask()
+    hand.wait(10)
+    assert not any("USE-CANDIDATE" in message.attributes for _, message in hand.requests()), "it has followed"
 
 
 def test_a_nomination_goes_on_whatever_is_checked_meanwhile() -> None:

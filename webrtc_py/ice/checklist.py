@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 
 from ..states import CandidatePairState
@@ -44,7 +45,7 @@ class CheckList:
         """The selected pair, which stays on the list whatever becomes of it."""
         self._max_pairs = max_pairs
         self._relatives: dict[tuple[str, str], list[CandidatePair]] = {}
-        self._triggered: dict[CandidatePair, None] = {}
+        self._triggered: dict[CandidatePair, float] = {}
 
     def __contains__(self, pair: CandidatePair) -> bool:
         return self.paths.get((pair.base_id, pair.destination)) is pair
@@ -142,18 +143,26 @@ class CheckList:
 
     # What is next
 
-    def trigger(self, pair: CandidatePair) -> None:
-        """Put a pair into the triggered-check queue (RFC 8445 section 7.3.1.4)."""
+    def trigger(self, pair: CandidatePair, not_before: float = -math.inf) -> None:
+        """Put a pair into the triggered-check queue (RFC 8445 section 7.3.1.4), if it is not there already."""
         pair.state = WAITING
-        self._triggered.setdefault(pair)
+        self._triggered.setdefault(pair, not_before)
 
     def next_triggered(self, now: float, interval: float) -> CandidatePair | None:
-        """Take the first triggered pair whose last request was sent ``interval`` ago or longer."""
+        """Take the first triggered pair whose time has come: its last request was sent ``interval`` ago or longer."""
         for pair in self._triggered:
-            if pair.last_request_sent is None or pair.last_request_sent + interval <= now:
+            if self._due(pair, interval) <= now:
                 del self._triggered[pair]
                 return pair
         return None
+
+    def triggered_due(self, interval: float) -> float:
+        """When :meth:`next_triggered` has a pair, infinity without any."""
+        return min((self._due(pair, interval) for pair in self._triggered), default=math.inf)
+
+    def _due(self, pair: CandidatePair, interval: float) -> float:
+        not_before = self._triggered[pair]
+        return not_before if pair.last_request_sent is None else max(not_before, pair.last_request_sent + interval)
 
     @property
     def triggered(self) -> Collection[CandidatePair]:

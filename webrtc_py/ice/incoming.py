@@ -15,6 +15,10 @@ from .search import Search
 from .session import Session
 from .upkeep import Upkeep
 
+# Where both ends have sent a check, the peer's answer to ours is often right behind its own check. In a busy process it
+# has arrived already, and is read before this time is over; ours is then not sent once more for nothing.
+_ANSWER_BEHIND = 0.001
+
 
 class Incoming:
     """Takes requests. What is not authenticated changes nothing, and is not answered."""
@@ -151,4 +155,5 @@ class Incoming:
         elif not (pair.is_stream and pair.state is CandidatePairState.IN_PROGRESS):
             # What TCP carries already need not be asked again.
             session.checks.cancel(pair)
-            session.checklist.trigger(pair)
+            is_under_way = pair.state is CandidatePairState.IN_PROGRESS
+            session.checklist.trigger(pair, now + _ANSWER_BEHIND if is_under_way else now)

@@ -78,7 +78,7 @@ class Outcomes:
         if transaction.cancelled:
             # Another one has taken its place.
             return
-        self._search.confirmed = transaction.pair
+        self._search.nomination_answered(transaction.pair, now)
         if transaction.pair is not self._session.selected:
             self._upkeep.select(transaction.pair, now)
 

@@ -90,8 +90,9 @@ class Search:
         session = self._session
         if not session.is_running or session.lite:
             return math.inf
-        interval = session.timings.check_interval
-        due = min(((p.last_request_sent or 0.0) + interval for p in session.checklist.triggered), default=math.inf)
+        due = session.checklist.triggered_due(session.timings.check_interval)
+        if self._is_to_insist:
+            due = min(due, self._next_insistence)
         if not session.is_searching:
             return due
         due = min(due, self._next_revival)
@@ -205,18 +206,33 @@ class Search:
             value = counted if self.remote_renominates else None
         session.send(pair, Purpose.NOMINATION, delays, now, value)
 
-    def _insist(self, now: float) -> None:
-        """Tell the peer which pair is in use, where the last nomination does not.
+    def nomination_answered(self, pair: CandidatePair, now: float) -> None:
+        """Whether the peer follows shows soon, in a check of its own."""
+        self.confirmed = pair
+        self._next_insistence = max(self._next_insistence, now + MIN_RTO)
 
-        It was of another pair and its answer never came, though the peer may have followed it; or it was the peer who
-        nominated, before a role conflict was resolved.
+    @property
+    def _is_to_insist(self) -> bool:
+        """Whether there is reason to doubt that the peer uses the selected pair.
+
+        The last nomination was of another pair and its answer never came, though the peer may have followed it; or it
+        was the peer who nominated, before a role conflict was resolved. Or it has answered the nomination and not
+        taken it, as werift may right after a restart: a full agent checks a pair before it uses it (RFC 8445
+        section 7.3.1.5).
         """
         session, selected = self._session, self._session.selected
-        if not session.controlling or selected is None or selected is self.confirmed or now < self._next_insistence:
-            return
-        if session.checks.nominee is None and selected.has_consent(now):
+        if not session.controlling or selected is None or not selected.succeeded or session.checks.nominee is not None:
+            return False
+        is_used = session.remote_lite or selected.requests_received or selected.packets_received
+        return selected is not self.confirmed or not is_used
+
+    def _insist(self, now: float) -> None:
+        """Tell the peer again which pair is in use."""
+        selected = self._session.selected
+        if selected is not None and now >= self._next_insistence and self._is_to_insist:
             self._next_insistence = now + _INSISTENCE_INTERVAL
-            self.nominate(selected, now)
+            if selected.has_consent(now):
+                self.nominate(selected, now)
 
     def consider(self, pair: CandidatePair, now: float) -> None:
         """A pair has answered: perhaps it is better than the selected one."""
