@@ -364,6 +364,23 @@ def test_a_nat_that_loses_its_mappings_does_not_end_the_connection(alice_control
     assert FAILED not in alice.states + bob.states
 
 
+@pytest.mark.parametrize("alice_controls", [True, False])
+def test_a_nat_that_loses_its_mappings_before_the_nomination_does_not_end_the_search(alice_controls: bool) -> None:
+    wire = Wire()
+    alice, bob = wire.peer("alice", ALICE, 2), wire.peer("bob", BOB, 1)
+    alice.nat = Nat("203.0.113.1")
+    alice.add(host("10.0.0.1"))
+    bob.add(host("192.0.2.2"))
+    wire.blocked = lambda packet: packet.has("USE-CANDIDATE")
+    alice.meet(bob, controlling=alice_controls)
+    bob.meet(alice, controlling=not alice_controls)
+    wire.run(2)
+    assert alice.core.path is not None
+    alice.nat.forget()
+    wire.blocked = lambda packet: False
+    assert wire.run(10, lambda: connected(alice, bob))
+
+
 def test_a_lost_base_is_a_disconnection_with_its_reason() -> None:
     wire, alice, bob = two_peers()
     connect(wire, alice, bob)

@@ -60,7 +60,9 @@ class Upkeep:
 
     def be_patient(self, now: float) -> None:
         """Something new has come to light: the search has its time again (RFC 8863)."""
-        self._patient_until = now + self._session.timings.patience
+        timings = self._session.timings
+        self._patient_until = now + timings.patience
+        self._next_alternative = self._next_alternative or now + timings.consent_interval
 
     # Selection
 
@@ -259,9 +261,9 @@ class Upkeep:
 
     def handle_timeout(self, now: float) -> None:
         session, selected = self._session, self._session.selected
-        if selected is None:
-            return
-        if now >= self._next_keepalive:
+        if self._keeps_alternatives and now >= self._next_alternative:
+            self._ask_alternative(now)
+        if selected is not None and now >= self._next_keepalive:
             if session.lite and session.remote_lite:
                 self._indicate(selected, now)
             elif session.lite:
@@ -272,8 +274,6 @@ class Upkeep:
                 # RFC 6544 section 11.1: whoever has opened the connection opens it again.
                 self._rest(now)
                 self._search.check(selected, now)
-        if session.keep_alternatives and now >= self._next_alternative:
-            self._ask_alternative(now)
 
     def _indicate(self, pair: CandidatePair, now: float) -> None:
         """RFC 8445 section 11: where neither end checks, NATs and firewalls still want to see something."""
@@ -283,6 +283,12 @@ class Upkeep:
     def _can_reopen(self, pair: CandidatePair) -> bool:
         return pair.state is _FAILED and pair.is_ours_to_open and pair.base_id in self._session.pairing.bases
 
+    @property
+    def _keeps_alternatives(self) -> bool:
+        """Before one is selected, all pairs that work are: the nomination may take longer than a NAT remembers them."""
+        session = self._session
+        return session.keep_alternatives or (session.selected is None and not session.lite)
+
     def _ask_alternative(self, now: float) -> None:
         """One alternative after the other, each of them as often as the selected pair."""
         alternatives = self._search.alternatives
@@ -290,7 +296,7 @@ class Upkeep:
         pair = min(alternatives, key=lambda pair: pair.last_request_sent or 0.0, default=None)
         if pair is None:
             return
-        if pair.has_consent(now):
+        if pair.has_consent(now) or self._session.selected is None:
             self._ask(pair, now)
         else:
             self._search.lost(pair, "its checks are answered no more")
@@ -382,13 +388,13 @@ class Upkeep:
         session = self._session
         due = session.path.consent_expires if session.path is not None else math.inf
         selected = session.selected
+        if self._keeps_alternatives:
+            due = min(due, self._next_alternative)
         if selected is None:
             return min(due, self._patient_until)
         due = min(due, self._liveness_until)
         if session.remote_lite if session.lite else selected.succeeded or self._can_reopen(selected):
             due = min(due, self._next_keepalive)
-        if session.keep_alternatives:
-            due = min(due, self._next_alternative)
         if self._challenger is not None:
             due = min(due, self._decide_at)
         return due
