@@ -11,7 +11,6 @@ import ssl
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from .doctor import as_json, as_lines, examine
@@ -119,7 +118,7 @@ async def _doctor(options: argparse.Namespace, network: Network) -> int:
     if not options.timeout > 0:
         raise InvalidAccessError(f"--timeout is {options.timeout!r}; it must be more than 0")
     username, password = _credentials(options)
-    urls = [replace(parse_url(url), username=username, password=password) for url in options.urls]
+    urls = [parse_url(url, username, password) for url in options.urls]
     report = await examine(network, urls, timeout=options.timeout)
     _say(json.dumps(as_json(report), indent=2) if options.json else "\n".join(as_lines(report)))
     return 0 if report.can_connect else 1

@@ -28,11 +28,11 @@ class ICEServer:
             raise InvalidAccessError("an ICEServer needs at least one URL")
         if self.credential_type != "password":
             raise InvalidAccessError(f"credential_type is 'password', not {self.credential_type!r}")
-        urls = [parse_url(text) for text in texts]
+        urls = [parse_url(text, self.username, self.credential) for text in texts]
         for url in urls:
             if url.is_turn and not (self.username and self.credential):
                 raise InvalidAccessError(f"{url} needs a username and a credential")
-        return [replace(url, username=self.username, password=self.credential) for url in urls]
+        return urls
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 
 import pytest
@@ -29,7 +28,7 @@ def diagnose(
     context = server_certificate(trusted, expired=False).client_context()
 
     async def main() -> Report:
-        parsed = [dataclasses.replace(parse_url(url), username=username, password=password) for url in urls]
+        parsed = [parse_url(url, username, password) for url in urls]
         return await examine(host, parsed, tls_context=context)
 
     return run(main())
@@ -176,7 +175,7 @@ def test_certificates_are_judged_in_words(names: tuple[str, ...], expired: bool,
     host = network.host("alice", "192.0.2.1")
 
     async def main() -> Report:
-        url = dataclasses.replace(parse_url(TURN), username="user", password="secret")
+        url = parse_url(TURN, "user", "secret")
         context = server_certificate(trusted, expired=expired).client_context()
         return await examine(host, [url], tls_context=context)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +109,13 @@ def test_any_text_is_a_url_or_an_error(text: str) -> None:
 def test_something_else_than_text() -> None:
     with pytest.raises(URLSyntaxError):
         parse_url(None)  # type: ignore[arg-type]
+
+
+def test_credentials_are_given_apart() -> None:
+    url = parse_url("turn:turn.example", "me", "secret")
+    assert (url.username, url.password) == ("me", "secret")
+    assert "secret" not in f"{url} {url!r}"
+    assert url == replace(parse_url("turn:turn.example"), username="me", password="secret")
 
 
 @pytest.mark.row("URI-04")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -31,7 +30,7 @@ def diagnose(
     server: Coturn, url: str, *, password: str = PASSWORD, trusts: bool = True, timeout: float = 20.0
 ) -> Report:
     context = server.tls_context() if trusts else None
-    parsed = replace(parse_url(url), username=USERNAME, password=password)
+    parsed = parse_url(url, USERNAME, password)
     return run_real(examine(SystemNetwork(), [parsed], timeout=timeout, tls_context=context))
 
 

@@ -61,12 +61,12 @@ class ServerURL:
         return f"{self.scheme}:{host}:{self.port}{query}"
 
 
-def parse_url(text: str) -> ServerURL:
+def parse_url(text: str, username: str = "", password: str = "") -> ServerURL:
     """Read ``stun:host[:port]`` or ``turn:host[:port][?transport=udp|tcp]`` (or ``stuns:``, ``turns:``).
 
     The port is 3478 unless given, or 5349 with TLS. The transport is UDP, or TCP with TLS; ``turns:`` over UDP is DTLS
     (RFC 7350). A ``stun:`` URL has no transport, so STUN over TCP is reached by a ServerURL that is made by hand.
-    Raises URLSyntaxError.
+    A URL holds no credentials: what a TURN server wants to know goes beside it. Raises URLSyntaxError.
     """
     if not isinstance(text, str):
         raise URLSyntaxError(f"a server URL is a string, not {text!r}")
@@ -95,4 +95,4 @@ def parse_url(text: str) -> ServerURL:
         key, _, transport = query.lower().partition("=")
         if key != "transport" or transport not in ("udp", "tcp"):
             raise URLSyntaxError(f"{text!r}: the query is transport=udp or transport=tcp, not {query!r}")
-    return ServerURL(scheme, host, port, transport, port_given=match["port"] is not None)
+    return ServerURL(scheme, host, port, transport, username, password, port_given=match["port"] is not None)
