@@ -140,14 +140,14 @@ def test_blocked_udp_leaves_the_relay_over_streams() -> None:
     assert any("UDP does not get through, TCP and TLS do" in line for line in report.advice)
 
 
-def test_blocked_udp_and_no_relay_connects_nothing_beyond() -> None:
+def test_where_no_server_is_reached_nothing_is_known_of_peers_elsewhere() -> None:
     network = internet()
     host = network.host("alice", "192.0.2.1")
     block_udp(network, host)
     report = diagnose(host, STUN)
     assert not report.can_connect
     assert prospects(report)["peers on the same network"] == "direct"
-    assert prospects(report)[PUBLIC] == "no"
+    assert prospects(report)["peers elsewhere"] == "unknown"
     assert any("No server was reached at all" in line for line in report.advice)
 
 

@@ -52,7 +52,11 @@ def test_each_behaviour_meets_whom_it_can(
 def test_without_udp_everything_takes_the_relay() -> None:
     over_tls = Way("tls", SERVER, reached=True, relayed=("203.0.113.9", 50000))
     assert outlook(SILENT, over_tls) == ["relay"] * 4
-    assert outlook(SILENT) == ["no"] * 4
+    assert outlook(SILENT, Way("tcp", SERVER, reached=True)) == ["no"] * 4
+
+
+def test_servers_that_are_not_reached_tell_nothing() -> None:
+    assert outlook(SILENT) == ["unknown"]
 
 
 @pytest.mark.parametrize(("hairpin", "way"), [(True, "direct"), (False, "no"), (None, "unknown")])

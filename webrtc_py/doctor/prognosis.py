@@ -15,6 +15,7 @@ _WAYS = {"udp": "UDP", "tcp": "TCP", "tls": "TLS", "dtls": "DTLS"}
 class _Facts:
     has_network: bool
     was_asked: bool
+    was_reached: bool
     has_udp: bool
     behaviour: NATBehaviour | None
     """Of the family that has most peers: IPv4 where there is one."""
@@ -36,6 +37,9 @@ def predict(
     if not facts.was_asked:
         prospects.append(Prospect("peers elsewhere", "unknown", "only a server can tell how the internet sees us"))
         return tuple(prospects), facts.has_network
+    if not facts.was_reached:
+        prospects.append(Prospect("peers elsewhere", "unknown", "no server was reached that could tell how it is"))
+        return tuple(prospects), False
     beyond = [
         _prospect("peers with a public address", facts, True),
         _prospect("peers behind a full or restricted cone NAT", facts, True),
@@ -57,6 +61,7 @@ def _facts(local: Sequence[Finding], servers: Sequence[ServerFindings], nat: Seq
     return _Facts(
         has_network=bool(found.get("udp")) and bool(found.get("ipv4") or found.get("ipv6")),
         was_asked=bool(servers),
+        was_reached=any(way.reached for way in _all_ways(servers)),
         has_udp=bool(nat) or any(way.transport == "udp" and way.reached for way in _all_ways(servers)),
         behaviour=next(iter([*four, *nat]), None),
         has_ipv6=any(":" in one.mapped[0] and not one.translated for one in nat),
@@ -112,7 +117,7 @@ def advise(local: Sequence[Finding], servers: Sequence[ServerFindings], nat: Seq
             "Give the servers that the application uses to learn more: "
             "python -m webrtc_py doctor stun:HOST turn:HOST --username NAME --credential WORD"
         )
-    elif not any(way.reached for way in ways):
+    elif not facts.was_reached:
         lines.append("No server was reached at all: is the network there, are the servers, and are the URLs right?")
     elif not facts.has_udp:
         reached = sorted({_WAYS[way.transport] for way in ways if way.reached})
