@@ -38,7 +38,8 @@ BEHAVIOURS = {
     "symmetric": (ADDRESS_AND_PORT, ADDRESS_AND_PORT, False),
     "open": (NOTHING, NOTHING, None),
 }
-# The way to peers that are in the open, behind a restricted cone, behind a port-restricted one, behind a symmetric one.
+# The way to peers that are in the open, behind a restricted cone, behind a port-restricted one, behind a symmetric one;
+# or to all of them, where there is nobody to tell.
 WAYS = {
     "full cone": ("direct", "direct", "direct", "direct"),
     "full cone with hairpin": ("direct", "direct", "direct", "direct"),
@@ -48,7 +49,7 @@ WAYS = {
     "open": ("direct", "direct", "direct", "direct"),
     "no UDP": ("relay", "relay", "relay", "relay"),
     "only TCP 443": ("relay", "relay", "relay", "relay"),
-    "closed": ("no", "no", "no", "no"),
+    "closed": ("unknown",),
 }
 # By which transport each server is reached: the first is asked over UDP, the second over TLS on 443.
 REACHED = {"no UDP": (False, True), "only TCP 443": (False, True), "closed": (False, False)}
