@@ -14,7 +14,7 @@ help:
 	@echo "make demo-browser  a page on localhost where your browser chats with Python"
 	@echo "make test          all tests; ARGS='tests/sctp -k cookie' for some of them"
 	@echo "make check         format, lint, types, import contracts, the standards' checklist"
-	@echo "make interop       only the tests against Chromium, aiortc and coturn, and over network namespaces"
+	@echo "make interop       only the tests against Chromium, Pion, aiortc and coturn, and over network namespaces"
 	@echo "make bench         side by side with aiortc"
 	@echo "make fuzz          the parsers' properties for longer: FUZZ_SECONDS=300 for all together"
 	@echo "make clean         remove the environment and what tools left"

@@ -33,12 +33,16 @@ def _missing(part: str) -> str | None:
         return None if _has_ipv6() else f"{NOT_APPLICABLE}: this host has no IPv6, not even on loopback"
     if part == "openssl":
         return None if shutil.which("openssl") else "the openssl program is not installed (apt-get install openssl)"
+    if part == "pion":
+        if shutil.which("go") and os.path.isdir("/usr/share/gocode/src/github.com/pion/webrtc"):
+            return None
+        return "Pion is not installed (apt-get install golang-go golang-github-pion-webrtc.v3-dev)"
     if part == "netns":
         if sys.platform != "linux" or os.geteuid() != 0:
             return "network namespaces need root on Linux"
         tools = [tool for tool in ("ip", "nft", "sysctl") if not shutil.which(tool)]
         return f"{' and '.join(tools)} not installed (apt-get install iproute2 nftables procps)" if tools else None
-    raise pytest.UsageError(f"a test needs {part!r}, which is not one of chromium, coturn, ipv6, netns, openssl")
+    raise pytest.UsageError(f"a test needs {part!r}, which is not one of chromium, coturn, ipv6, netns, openssl, pion")
 
 
 def _has_ipv6() -> bool:
