@@ -395,6 +395,16 @@ def test_a_worse_nomination_is_followed_when_the_data_are() -> None:
     assert hand.core.selected is hand.pair(ELSEWHERE)
 
 
+def test_its_own_data_go_there_with_it() -> None:
+    hand = two_ways(THERE)
+    hand.ask(ELSEWHERE, use_candidate=True)
+    listen(hand, THERE, 3)
+    while hand.core.selected is hand.pair(THERE):
+        hand.wait(0.1)
+        hand.core.data_received(0, ELSEWHERE, 100, 1, hand.now)
+    assert hand.core.path is hand.pair(ELSEWHERE), "before any check of that pair is answered"
+
+
 def test_what_a_value_has_nominated_is_left_for_no_data() -> None:
     hand = two_ways(THERE)
     hand.ask(ELSEWHERE, use_candidate=True, nomination=(0xC001, 1))
@@ -403,17 +413,19 @@ def test_what_a_value_has_nominated_is_left_for_no_data() -> None:
     assert hand.core.selected is hand.pair(ELSEWHERE)
 
 
-def test_the_controlling_agent_stays_where_it_has_gone() -> None:
+def test_the_controlling_agent_stays_where_it_has_gone_as_long_as_that_works() -> None:
     hand = Hand(controlling=True)
     for where in (THERE, ELSEWHERE):
-        hand.ask(where)
+        hand.ask(where, priority=2 if where == THERE else 1)
         hand.answer(hand.requests()[0])
     hand.wait(1.1)
     hand.answer(hand.requests()[-1])
-    selected = hand.core.selected
-    assert selected is not None
-    listen(hand, ELSEWHERE if selected is hand.pair(THERE) else THERE, 3)
-    assert hand.core.selected is selected
+    listen(hand, ELSEWHERE, 3)
+    assert hand.core.selected is hand.pair(THERE)
+    for _ in range(30):
+        hand.wait(0.1)
+        hand.core.data_received(0, ELSEWHERE, 100, 1, hand.now)
+    assert hand.core.selected is hand.pair(ELSEWHERE)
 
 
 # Long and lossy ways

@@ -266,16 +266,17 @@ class Core:
         Counts them, and breaks the silence. When it `is_silent`, and when they did not come on ``path``, flush the core
         afterwards: it may recover, or have to find out whether the peer has moved.
         """
-        pair = self._session.checklist.paths.get((base_id, source))
+        session = self._session
+        pair, selected = session.checklist.paths.get((base_id, source)), session.selected
         if pair is None or not pair.peer_is_there:
             return False
         pair.packets_received += packets
         pair.bytes_received += size
         pair.last_packet_received = now
         pair.heard(now)
-        if pair is not self._session.selected and not self._session.is_over:
+        if pair is not selected and not session.is_over:
             self._upkeep.data_elsewhere(pair, now)
-        if self._upkeep.is_silent:
+        if self._upkeep.is_silent or session.selected is not selected:
             self._settle(now)
         return True
 

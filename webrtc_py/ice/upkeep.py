@@ -128,11 +128,11 @@ class Upkeep:
         nominated a worse pair and stayed, goes there too. Packets that are late on a path just left are no sign of it.
         """
         session, selected = self._session, self._session.selected
-        if selected is None or session.lite or session.controlling or not pair.has_consent(now):
+        if selected is None or session.lite or not pair.has_consent(now):
             return
         was_nominated = pair.nominated and not self._search.peers_nominations.has_values
         last = max(self._moved_at, selected.last_packet_received or -math.inf)
-        if (self._strayed or was_nominated) and last + _SILENCE <= now:
+        if not session.controlling and (self._strayed or was_nominated) and last + _SILENCE <= now:
             self._take_over(pair, now)
         else:
             self.heard_elsewhere(pair, now)
