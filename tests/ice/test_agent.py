@@ -355,6 +355,21 @@ def test_connecting_in_two_steps() -> None:
     in_network(test)
 
 
+def test_what_has_failed_is_not_waited_for() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        options = {"timings": AgentTimings(disconnected_timeout=1, failed_timeout=1)}
+        async with Pair(network, options, options) as pair:
+            await pair.connect()
+            await pair.other.close()
+            await asyncio.sleep(60)
+            for _ in range(2):
+                with pytest.raises(ConnectionFailedError):
+                    await pair.one.await_connect()
+                await pair.one.restart()
+
+    in_network(test)
+
+
 def test_dialling_again_after_a_restart_is_the_same_connection() -> None:
     async def test(network: VirtualNetwork) -> None:
         async with Pair(network) as pair:

@@ -346,8 +346,8 @@ class Agent(ClosedOnExit):
 
     def _has_path(self) -> bool:
         """Where the newest generation is a restart that the peer has not answered, the path is the old one's."""
-        generation = self._in_use if self._generations.awaits_peer else self._newest
-        return generation.core.selected is not None
+        core = (self._in_use if self._generations.awaits_peer else self._newest).core
+        return core.selected is not None and core.state is not ICETransportState.FAILED
 
     async def _wait_for(self, condition: Callable[[], bool], *, or_failure: bool) -> None:
         """Wait for a change that makes it true. ConnectionFailedError or ConnectionClosedError when none can."""

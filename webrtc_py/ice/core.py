@@ -289,8 +289,8 @@ class Core:
             pair.last_packet_sent = now
 
     def data_discarded(self, size: int, packets: int) -> None:
-        """Count what could not be sent, because there is no path now: against the pair that it would have gone on."""
-        pair = self.selected
+        """Count what could not be sent: against the path that had no room, or the selected pair that is none now."""
+        pair = self._session.path or self._session.selected
         if pair is not None:
             pair.packets_discarded_on_send += packets
             pair.bytes_discarded_on_send += size

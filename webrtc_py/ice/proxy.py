@@ -88,7 +88,6 @@ async def connect_through(
 ) -> Stream:
     """A stream to ``target``, a host name or numeric address and a port, by way of the proxy.
 
-
     OSError, saying that it was the proxy, when there is none. Whoever stops waiting closes the connection.
     """
     try:
