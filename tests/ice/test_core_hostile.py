@@ -266,6 +266,17 @@ def test_a_peer_that_names_a_victim_a_thousand_times_makes_us_send_little() -> N
 
 
 @pytest.mark.row("ICE-54")
+def test_a_hundred_victims_that_an_agent_does_not_give_up_are_sent_little_for_as_long() -> None:
+    hand = Hand(controlling=True, failed_timeout=0)
+    for number in range(100):
+        hand.core.add_remote_candidate(host(f"203.0.113.{number}"), hand.now)
+    hand.wait(600)
+    hand.requests()
+    hand.wait(1200)
+    assert 0 < len(hand.requests()) <= 2 * 1200, "what has failed is tried again, all together twice a second"
+
+
+@pytest.mark.row("ICE-54")
 def test_a_peer_that_forges_the_sources_of_its_checks_makes_us_send_little() -> None:
     hand = Hand(controlling=False)
     checks = 0
