@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.ice.agent_pair import TURN, Pair, in_network
-from tests.support.virtual_network import VirtualNetwork
+from tests.support.virtual_loop import turns
+from tests.support.virtual_network import Packet, VirtualNetwork
 from webrtc_py.errors import InvalidAccessError, InvalidStateError
 from webrtc_py.ice.agent import Agent
 from webrtc_py.ice.conn import Conn
@@ -342,5 +343,52 @@ def test_a_restart_keeps_the_tie_breaker_of_a_conflict_that_was_lost() -> None:
             assert len(set(first) & set(now)) >= 1
             await restart(pair)
             assert (pair.one._newest.core.tie_breaker, pair.other._newest.core.tie_breaker) == now
+
+    in_network(test, delay=0.01)
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_an_allocation_that_is_given_while_its_restart_is_cancelled_is_given_back(turn: int) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        server = network.turn_server("turn.example", "192.0.2.4")
+        granted = asyncio.Event()
+
+        def look(packet: Packet) -> None:
+            if packet.data[:2] == b"\x01\x03":
+                asyncio.get_running_loop().call_later(0.01, granted.set)
+
+        async with Pair(network, {"urls": [TURN]}) as pair:
+            await pair.connect()
+            await pair.one.gathering_complete()
+            network.tap(look)
+            await pair.one.restart()
+            await pair.one.gather_candidates()
+            await granted.wait()
+            await turns(turn)
+            pair.one.cancel_restart()
+            await asyncio.sleep(0.1)
+            assert server.allocations == 1
+
+    in_network(test, delay=0.01)
+
+
+def test_an_outage_is_no_failure_because_of_a_restart_that_nobody_has_answered() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            await pair.one.restart()
+            await pair.one.gather_candidates()
+            pair.one.set_remote_credentials("nobody", "x" * 22)
+            await asyncio.sleep(40)
+            states: list[ICETransportState] = []
+            pair.one.on_connection_state_change(states.append)
+            network.cut_for(10, network.hosts["alice"], network.hosts["bob"])
+            await asyncio.sleep(15)
+            assert states == [ICETransportState.DISCONNECTED, ICETransportState.CONNECTED]
+            here.send(b"still")
+            assert await there.recv() == b"still"
+            network.cut(network.hosts["alice"], network.hosts["bob"])
+            await asyncio.sleep(35)
+            assert states[2:] == [ICETransportState.DISCONNECTED, ICETransportState.FAILED]
 
     in_network(test, delay=0.01)

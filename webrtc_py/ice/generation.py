@@ -490,13 +490,21 @@ class Generation:
 
     async def clean_up(self) -> None:
         """What takes longer than :meth:`stop`: within two seconds all tasks and allocations are gone."""
-        relays = [base.relay for base in self._bases.values() if base.relay is not None]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_TIMEOUT):
-                await asyncio.gather(*(relay.close() for relay in relays), *self._tasks, return_exceptions=True)
-        for relay in relays:
+                await asyncio.gather(self._close_relays(), *self._tasks, return_exceptions=True)
+                # A gathering hears of its end after some turns of the loop: until then it takes what a server gives.
+                await self._close_relays()
+        for relay in self._relays:
             relay.abort()
         self._bases.clear()
+
+    @property
+    def _relays(self) -> list[Relay]:
+        return [base.relay for base in self._bases.values() if base.relay is not None]
+
+    async def _close_relays(self) -> None:
+        await asyncio.gather(*(relay.close() for relay in self._relays), return_exceptions=True)
 
     def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._shared.loop.create_task(work, name=f"ICE: {name}")

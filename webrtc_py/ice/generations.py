@@ -68,13 +68,13 @@ class Generations:
 
     @property
     def state(self) -> ICETransportState:
-        """``connected`` while the old path lives, whatever the restart comes to."""
-        newest = self.newest.state
+        """``connected`` while the old path lives, whatever the restart comes to; ``failed`` when nothing is left."""
         if not self.is_restarting:
-            return newest
+            return self.newest.state
         if self.in_use.state in _CONNECTED:
             return ICETransportState.CONNECTED
-        return self._all[-2].state if newest is ICETransportState.NEW else newest
+        started = [one.state for one in self if one.state is not ICETransportState.NEW]
+        return next((state for state in started if state is not ICETransportState.FAILED), ICETransportState.FAILED)
 
     def of_peer(self, remote_ufrag: str | None) -> Generation | None:
         """The one that a candidate of the peer's belongs to; None for one that we have not heard of."""
