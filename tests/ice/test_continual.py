@@ -172,6 +172,21 @@ def test_an_interface_that_flaps_while_a_server_is_dead_piles_up_nothing() -> No
     in_network(test)
 
 
+def test_what_a_round_brought_that_waited_for_a_dead_address_of_the_server_is_asked_for() -> None:
+    async def test(network: VirtualNetwork) -> None:
+        network.turn_server("turn.example", "2001:db8::4")
+        network.names["turn.example"] = ["192.0.2.99", "2001:db8::4"]
+        alice = network.host("alice", "192.0.2.1")
+        async with End(alice, urls=[TURN]) as end:
+            for address in ("192.0.2.2", "192.0.2.3", "2001:db8::1"):
+                alice.add_address("eth0", address)
+                await asyncio.sleep(1.5)
+            await asyncio.sleep(30)
+            assert ("relay", "2001:db8::4") in end.addresses()
+
+    in_network(test)
+
+
 def test_interfaces_that_cannot_be_read_for_a_while_are_read_later() -> None:
     async def test(network: VirtualNetwork) -> None:
         alice = network.host("alice", "192.0.2.1")

@@ -60,7 +60,8 @@ class RelayGathering:
         self._allocations: dict[ServerURL, list[Allocation]] = {}
         self._given: dict[ServerURL, set[int]] = {}
         self._locks: dict[ServerURL, asyncio.Lock] = {}
-        self._waiting: set[ServerURL] = set()
+        # Where a server is to be asked when its turn comes again, by what is known last.
+        self._next_servers: dict[ServerURL, Sequence[Address]] = {}
         self._held_off: dict[ServerURL, float] = {}
         self._addresses = plan.addresses
 
@@ -92,12 +93,12 @@ class RelayGathering:
         ``servers`` are its addresses, ``addresses`` ours as they are now.
         """
         self._addresses = addresses
-        if url in self._waiting:
-            return  # who waits will find what is there then; a dead server would have many wait
-        self._waiting.add(url)
+        is_waited = url in self._next_servers
+        self._next_servers[url] = servers
+        if is_waited:
+            return  # one that waits for its turn is enough; a dead server would have many wait
         async with self._locks.setdefault(url, asyncio.Lock()):
-            self._waiting.discard(url)
-            await self._gather(url, servers, index)
+            await self._gather(url, self._next_servers.pop(url), index)
 
     async def _gather(self, url: ServerURL, servers: Sequence[Address], index: int) -> None:
         known = [one for one in self._allocations.get(url, ()) if one.is_alive]
