@@ -29,7 +29,8 @@ A walk through the house, from the roof down. A module imports only what stands 
 - ``ice``: the agent with its sockets and servers round a core that makes the checks.
 - ``runtime``: sockets, timers, and the order of events: what touches the world.
 - Below, nothing knows a socket, a clock or chance: ``jsep`` negotiates, ``sctp`` carries messages, ``dtls`` keeps them
-  secret, ``datachannel`` and ``sdp`` are formats, ``mux``, ``serial`` and ``states`` small rules, ``errors`` the words.
+  secret, ``datachannel`` and ``sdp`` are formats, ``mux``, ``serial``, ``states`` and ``arguments`` small rules,
+  ``errors`` the words.
 
 Each folder's docstring names the standards that it implements, and what it leaves out.
 """
