@@ -176,7 +176,8 @@ def _search(s: Situation) -> Iterator[str]:
             "cannot be believed: a router on the way rewrites addresses in one direction only."
         )
     if s.dropped.refused:
-        yield f"{count(s.dropped.refused, 'check')} of the peer's came from an address that is filtered out."
+        came = count(s.dropped.refused, "check")
+        yield f"{came} of the peer's came from an address that is filtered out, or from one too many."
 
 
 def _failed_pairs(pairs: Iterable[CandidatePair]) -> Iterator[str]:
