@@ -65,7 +65,8 @@ class Agent(ClosedOnExit):
             self._new_generation(options.local_ufrag, options.local_pwd, secrets.randbits(64)), self._shared
         )
         self._remote_lite = False
-        self._ahead: list[Candidate | None] = []
+        # A tuple, like all that is nearly always empty: the empty one belongs to all, and is nothing to be collected.
+        self._ahead: tuple[Candidate | None, ...] = ()
         self._state = ICETransportState.NEW
         self._gathering_state = ICEGathererState.NEW
         self._failure = ""
@@ -262,7 +263,7 @@ class Agent(ClosedOnExit):
             controlling = self.role is ICERole.CONTROLLING
         self._newest.start(controlling, ufrag, pwd, remote_lite=remote_lite)
         self._generations.supersede()
-        ahead, self._ahead = self._ahead, []
+        ahead, self._ahead = self._ahead, ()
         for candidate in ahead:
             if candidate is None or candidate.ufrag == ufrag:
                 self.add_remote_candidate(candidate)
@@ -377,7 +378,7 @@ class Agent(ClosedOnExit):
         if candidate is None:
             if self._ahead:
                 if self._ahead[-1] is not None:
-                    self._ahead.append(None)  # the end of those that wait
+                    self._ahead += (None,)  # the end of those that wait
             elif self._generations.awaits_peer and not self._newest.has_remote_candidates:
                 self._in_use.end_of_remote_candidates()  # the peer has not restarted yet, so it is the old one's end
             else:
@@ -388,7 +389,7 @@ class Agent(ClosedOnExit):
             resolve = self._options.multicast_dns_mode is not MulticastDNSMode.DISABLED
             generation.add_remote_candidate(candidate, resolve=resolve)
         elif len(self._ahead) < _MAX_AHEAD and not self._generations.has_retired(candidate.ufrag):
-            self._ahead.append(candidate)
+            self._ahead += (candidate,)
 
     async def name_of(self, host: str) -> str:
         """The name that hides a local address. OSError when nobody could resolve it."""

@@ -179,7 +179,7 @@ class Core:
             return
         if session.pairing.remote_ended:
             # RFC 8838 section 14: none comes behind the end of its generation.
-            session.dropped.ignored["it came behind the end of candidates"] += 1
+            session.dropped.ignore("it came behind the end of candidates")
         elif session.checks.remote_ufrag is None:
             session.pairing.hold_remote(candidate, address)
         else:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..mux import PROTOCOL_OF_FIRST_BYTE, Protocol
+from ..runtime.driver import Driver
 from ..runtime.network import Address, Receiver
 from ..runtime.shared import Shared
 from ..states import ICETransportState
 from ..train import Train
 from .binding import BindingQueries
 from .core import Core
+from .events import Happening, Outgoing
 from .gather_plan import Base
 from .stun import is_stun
 
@@ -41,7 +43,7 @@ class Inbox:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._receiver: DataReceiver | None = None
-        self._early: list[bytes] = []
+        self._early: tuple[bytes, ...] = ()
         self.traffic = Traffic()
         self.dropped = 0
         """Datagrams from where no peer was proved, that nobody took in time, or that no path had room for."""
@@ -51,7 +53,7 @@ class Inbox:
         self._receiver = receiver
         if receiver is None:
             return
-        early, self._early = self._early, []
+        early, self._early = self._early, ()
         now = self._shared.loop.time()
         with self._shared.step:
             for datagram in early:
@@ -67,13 +69,13 @@ class Inbox:
             return
         for datagram in train:
             if len(self._early) < _MAX_EARLY_DATAGRAMS:
-                self._early.append(bytes(datagram))
+                self._early += (bytes(datagram),)
             else:
                 self.dropped += 1
 
     def close(self) -> None:
         self._receiver = None
-        self._early.clear()
+        self._early = ()
 
 
 class DataPath:
@@ -84,17 +86,17 @@ class DataPath:
         core: Core,
         bases: Mapping[int, Base],
         queries: BindingQueries,
-        flush: Callable[[float], None],
+        driver: Driver[Outgoing, Happening],
         inbox: Inbox,
         shared: Shared,
     ) -> None:
         self._core = core
         self._bases = bases
         self._queries = queries
-        self._flush = flush
+        self._driver = driver
         self._inbox = inbox
         self._shared = shared
-        self._unproved: list[tuple[int, Address, bytes]] = []
+        self._unproved: tuple[tuple[int, Address, bytes], ...] = ()
         self.is_silent = False
         """Whether nothing is sent here any more."""
 
@@ -126,16 +128,16 @@ class DataPath:
         if not self._unproved:
             return
         proved = {(pair.base_id, pair.destination) for pair in self._core.pairs if pair.peer_is_there}
-        unproved, self._unproved = self._unproved, []
+        unproved, self._unproved = self._unproved, ()
         for base_id, source, datagram in unproved:
             if (base_id, source) in proved:
                 self._inbox.dropped -= 1
                 self._receive_data(base_id, Train.of(datagram), source, now)
             elif self._core.state in _SEEKING:
-                self._unproved.append((base_id, source, datagram))
+                self._unproved += ((base_id, source, datagram),)
 
     def close(self) -> None:
-        self._unproved.clear()
+        self._unproved = ()
 
     def _receive(self, base_id: int, train: Train, source: Address, now: float) -> None:
         data = train.data
@@ -154,7 +156,7 @@ class DataPath:
         if self._queries.receive(datagram, source):
             return
         self._core.receive(datagram, base_id, source, now)
-        self._flush(now)
+        self._driver.flush(now)
         self.take_unproved(now)
 
     def _receive_data(self, base_id: int, train: Train, source: Address, now: float) -> None:
@@ -168,7 +170,7 @@ class DataPath:
             self._keep_unproved(base_id, train, source)
             return
         if is_news:
-            self._flush(now)
+            self._driver.flush(now)
         self._inbox.put(train, packets, now)
 
     def _keep_unproved(self, base_id: int, train: Train, source: Address) -> None:
@@ -182,10 +184,10 @@ class DataPath:
             return
         for datagram in train:
             if len(datagram) <= _MAX_EARLY_SIZE:
-                self._unproved.append((base_id, source, bytes(datagram)))
+                self._unproved += ((base_id, source, bytes(datagram)),)
             if len(self._unproved) > _MAX_EARLY_DATAGRAMS:
-                others = (i for i, (_, _, early) in enumerate(self._unproved) if not _is_dtls(early))
-                del self._unproved[next(others, 0)]
+                first = next((i for i, (_, _, early) in enumerate(self._unproved) if not _is_dtls(early)), 0)
+                self._unproved = self._unproved[:first] + self._unproved[first + 1 :]
 
 
 def _is_dtls(datagram: bytes) -> bool:

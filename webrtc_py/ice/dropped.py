@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 
@@ -22,8 +21,12 @@ class Dropped:
     """Those of them that were from another address."""
     refused: int = 0
     """Checks from addresses that are filtered out, or too many."""
-    ignored: Counter[str] = field(default_factory=Counter)
+    ignored: dict[str, int] = field(default_factory=dict)
     """Remote candidates that are not used, by why not. The reasons are few, whatever the peer says."""
+
+    def ignore(self, why: str) -> None:
+        """Count a remote candidate that is not used."""
+        self.ignored[why] = self.ignored.get(why, 0) + 1
 
     @property
     def unauthenticated(self) -> int:
@@ -33,4 +36,4 @@ class Dropped:
     @property
     def candidates(self) -> int:
         """Remote candidates that are not used."""
-        return self.ignored.total()
+        return sum(self.ignored.values())

@@ -51,17 +51,18 @@ class History:
     """How many local addresses there were to gather on, after all filters."""
     refusal: str = ""
     """What the system has last refused to gathering."""
-    problems: Counter[ServerProblem] = field(default_factory=Counter)
-    unresolved: list[str] = field(default_factory=list)
+    problems: dict[ServerProblem, int] = field(default_factory=dict)
+    """How often each has come."""
+    unresolved: tuple[str, ...] = ()
     """Names of the peer's that could not be resolved."""
 
     def server_failed(self, problem: ServerProblem) -> None:
         if problem in self.problems or len(self.problems) < _MAX_REMEMBERED:
-            self.problems[problem] += 1
+            self.problems[problem] = self.problems.get(problem, 0) + 1
 
     def name_failed(self, name: str) -> None:
         if name not in self.unresolved and len(self.unresolved) < _MAX_REMEMBERED:
-            self.unresolved.append(name)
+            self.unresolved += (name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +362,7 @@ def describe(candidate: Candidate) -> str:
 
 def _gathering_problems(s: Situation) -> Iterator[str]:
     problems = s.history.problems
-    for problem, _ in problems.most_common(_MAX_SERVERS):
+    for problem, _ in Counter(problems).most_common(_MAX_SERVERS):
         yield f"{problem.url} gave no candidate: {meaning_of(problem.error_code, problem.reason)}."
     if len(problems) > _MAX_SERVERS:
         yield f"{len(problems) - _MAX_SERVERS} more such problems with servers are not listed."
@@ -376,7 +377,7 @@ def _gathering_problems(s: Situation) -> Iterator[str]:
 
 
 def _ignored(dropped: Dropped) -> str:
-    reasons = ", ".join(f"{number} because {reason}" for reason, number in dropped.ignored.most_common())
+    reasons = ", ".join(f"{number} because {reason}" for reason, number in Counter(dropped.ignored).most_common())
     return f"{count(dropped.candidates, 'remote candidate')} ignored: {reasons}"
 
 

@@ -7,6 +7,7 @@ import contextlib
 import math
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from ..runtime.driver import Driver
@@ -109,7 +110,7 @@ class Generation:
         self._owner = owner
         self._network = network
         self._shared = shared
-        self._driver = Driver[Outgoing, Happening](core, self._send_check, self._on_happening, shared)
+        self._driver: Driver[Outgoing, Happening] = Driver(core, self._send_check, self._on_happening, shared)
         self._bases: dict[int, Base] = {}
         self._last_base_id = 0
         self._queries = BindingQueries(shared)
@@ -124,7 +125,7 @@ class Generation:
         self._remote_ended = False
         self.has_remote_candidates = False
         """Whether the peer has told of any."""
-        self.data = DataPath(core, self._bases, self._queries, self._driver.flush, inbox, shared)
+        self.data = DataPath(core, self._bases, self._queries, self._driver, inbox, shared)
 
     def port_on(self, host: str) -> UDPPort | None:
         """The port that this generation has on a local address."""
@@ -261,9 +262,9 @@ class Generation:
         base = Base(self._last_base_id, socket, address)
         self._bases[base.id] = base
         if isinstance(socket, TCPEndpoint):
-            socket.on_path_lost = lambda address, reason: self.path_lost(base, address, reason)
+            socket.on_path_lost = partial(self.path_lost, base)
         if isinstance(socket, UDPEndpoint | TCPEndpoint):
-            socket.on_lost = lambda reason: self.base_lost(base, reason)
+            socket.on_lost = partial(self.base_lost, base)
         socket.set_receiver(self.data.receiver_for(base.id))
         return base
 

@@ -26,8 +26,8 @@ class Generations:
     def __init__(self, first: Generation, shared: Shared) -> None:
         self._shared = shared
         self._all = [first]
-        # Lists, since they are mostly empty: a deque takes 600 bytes without anything in it, a set 200.
-        self._retired: list[str] = []
+        # Nearly always empty, which as a tuple costs nothing.
+        self._retired: tuple[str, ...] = ()
         self._lingering: asyncio.TimerHandle | None = None
         self._waiting: asyncio.TimerHandle | None = None
         self._cleaning: list[asyncio.Task[None]] = []
@@ -158,8 +158,7 @@ class Generations:
     def _retire(self, generation: Generation) -> None:
         self._all.remove(generation)
         if generation.core.remote_ufrag is not None:
-            self._retired.append(generation.core.remote_ufrag)
-            del self._retired[:-_MAX_RETIRED]
+            self._retired = (*self._retired, generation.core.remote_ufrag)[-_MAX_RETIRED:]
         generation.stop()
         task = self._shared.loop.create_task(generation.clean_up(), name="ICE: retire a generation")
         self._cleaning.append(task)

@@ -76,7 +76,7 @@ class Pairing:
         self._ip_filter = ip_filter
         self._dropped = dropped
         self._events = events
-        self._held: list[tuple[Candidate, str | None]] = []
+        self._held: tuple[tuple[Candidate, str | None], ...] = ()
         self._strangers = 0
         # An empty dictionary takes 64 bytes, an empty set 216, and most agents have no relay.
         self._permissions: dict[tuple[int, str], None] = {}
@@ -135,12 +135,12 @@ class Pairing:
     def hold_remote(self, candidate: Candidate, address: str | None) -> None:
         """Keep one until it is known which generation is the peer's."""
         if len(self._held) < MAX_REMOTE_CANDIDATES:
-            self._held.append((candidate, address))
+            self._held += ((candidate, address),)
         else:
-            self._dropped.ignored["it is one too many"] += 1
+            self._dropped.ignore("it is one too many")
 
-    def take_held(self) -> list[tuple[Candidate, str | None]]:
-        held, self._held = self._held, []
+    def take_held(self) -> tuple[tuple[Candidate, str | None], ...]:
+        held, self._held = self._held, ()
         return held
 
     def add_remote(
@@ -161,7 +161,7 @@ class Pairing:
         if why_not is None and len(self._remotes) >= MAX_REMOTE_CANDIDATES and not (replace and self._forget_one()):
             why_not = "it is one too many"
         if why_not is not None:
-            self._dropped.ignored[why_not] += 1
+            self._dropped.ignore(why_not)
             return why_not
         remote = self._remotes[key] = RemoteCandidate(candidate, host)
         kind = _kind(key[0], host)

@@ -104,7 +104,7 @@ class Allocation:
         self._on_lost = on_lost
         self._on_refused = on_refused
         self._link: Link | None = link
-        self._driver = Driver[bytes, TurnEvent](self._client, self._send_message, self._on_event, shared)
+        self._driver: Driver[bytes, TurnEvent] = Driver(self._client, self._send_message, self._on_event, shared)
         self._allocated: asyncio.Future[Allocated] = shared.loop.create_future()
         self._closed: asyncio.Future[None] = shared.loop.create_future()
         self._confirmed: asyncio.Future[None] | None = None

@@ -71,7 +71,7 @@ class _Session:
         self.established: asyncio.Future[None] = shared.loop.create_future()
         self._shared = shared
         self._connection = ServerConnection(host, trust, bytearray(_BUFFER_SIZE), bytearray(_BUFFER_SIZE))
-        self._driver = Driver[Train, ConnectionEvent](self._connection, self._transmit, self._on_event, shared)
+        self._driver: Driver[Train, ConnectionEvent] = Driver(self._connection, self._transmit, self._on_event, shared)
         socket.set_receiver(self._receive)
         now = shared.loop.time()
         self._connection.start(now)

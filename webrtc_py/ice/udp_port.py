@@ -102,7 +102,7 @@ class UDPPort:
         self._asked: dict[bytes, str] = {}
         self._asked_before: dict[bytes, str] = {}
         self._asked_until = 0.0
-        self._early: list[tuple[Address, bytes]] = []
+        self._early: tuple[tuple[Address, bytes], ...] = ()
 
     @property
     def local_address(self) -> Address:
@@ -127,7 +127,7 @@ class UDPPort:
         endpoints = list(self._endpoints.values())
         self._endpoints.clear()
         self._claims.clear()
-        self._early.clear()
+        self._early = ()
         self.socket.set_receiver(None)
         self.socket.close()
         for endpoint in endpoints:
@@ -237,8 +237,7 @@ class UDPPort:
         for datagram in train:
             if PROTOCOL_OF_FIRST_BYTE[datagram[0]] is Protocol.DTLS and len(datagram) <= _MAX_EARLY_SIZE:
                 # A ClientHello may overtake the check that proves the peer, and would come again only after a second.
-                self._early.append((source, bytes(datagram)))
-        del self._early[:-_MAX_EARLY]
+                self._early = (*self._early, (source, bytes(datagram)))[-_MAX_EARLY:]
 
     def _receive_stun(self, datagram: memoryview, source: Address, now: float) -> None:
         transaction_id, ufrag = peek_transaction(datagram)
@@ -265,7 +264,7 @@ class UDPPort:
             return
         now = self._shared.loop.time()
         mine = [datagram for source, datagram in self._early if source == address]
-        self._early = [entry for entry in self._early if entry[0] != address]
+        self._early = tuple(entry for entry in self._early if entry[0] != address)
         with self._shared.step:
             for datagram in mine:
                 if endpoint.receiver is not None:

@@ -68,9 +68,14 @@ class _SystemAddresses:
 
     __slots__ = ("_own_scope", "_zones")
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._own_scope = sock.getsockname()[3] if sock.family == socket.AF_INET6 else 0
+    def __init__(self, own_scope: int = 0) -> None:
+        self._own_scope = own_scope
         self._zones: dict[int, str] = {}
+
+    @staticmethod
+    def of(sock: socket.socket) -> _SystemAddresses:
+        """Those of a bound socket."""
+        return _SystemAddresses(sock.getsockname()[3]) if sock.family == socket.AF_INET6 else _WITHOUT_ZONES
 
     def to_system(self, address: Address) -> tuple[Any, ...]:
         """A link-local destination without a zone is on the link that the socket is bound to."""
@@ -88,6 +93,10 @@ class _SystemAddresses:
                 zone = self._zones[scope] = zone_of(scope)
             return f"{address[0]}%{zone}", address[1]
         return address[0], address[1]
+
+
+# IPv4's, which all sockets have in common.
+_WITHOUT_ZONES = _SystemAddresses()
 
 
 def scope_of(zone: str) -> int:
@@ -128,7 +137,7 @@ class UDPSocket:
         """Take over a bound socket. NotImplementedError when the loop cannot watch it."""
         self._sock = sock
         self._shared = shared
-        self._addresses = _SystemAddresses(sock)
+        self._addresses = _SystemAddresses.of(sock)
         self._local_address = self._addresses.from_system(sock.getsockname())
         self._has_offload = offload and _enable_offload(sock)
         self._receiver: Receiver | None = None
@@ -279,7 +288,7 @@ class TransportUDPSocket(asyncio.DatagramProtocol):
 
     def __init__(self, sock: socket.socket, shared: Shared) -> None:
         self._shared = shared
-        self._addresses = _SystemAddresses(sock)
+        self._addresses = _SystemAddresses.of(sock)
         self._local_address = self._addresses.from_system(sock.getsockname())
         self._receiver: Receiver | None = None
         self._transport: asyncio.DatagramTransport | None = None
