@@ -41,6 +41,16 @@ def requests_of(peer: Peer) -> int:
     return len(peer.requests())
 
 
+@pytest.mark.row("ICE-48", "ICE-50")
+@pytest.mark.parametrize("seed", range(50))
+def test_a_lite_peer_is_found_soon_at_600_ms_and_30_percent_loss_each_way(seed: int) -> None:
+    wire = Wire(seed, delay=0.3, loss=0.3)
+    lite_one, full = lite_and(wire, both=False)
+    full.meet(lite_one, controlling=True)
+    lite_one.meet(full, controlling=False)
+    assert wire.run(8, lambda: connected(lite_one, full))
+
+
 @pytest.mark.row("ICE-50", "ICE-11")
 @pytest.mark.parametrize("lite_offers", [True, False])
 @pytest.mark.parametrize("candidates", [True, False])

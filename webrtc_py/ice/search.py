@@ -131,7 +131,8 @@ class Search:
         rto = max(MIN_RTO, session.timings.check_interval * busy)
         if pair.is_stream:
             delays = stream_check_delays(rto)
-        elif pair.requests_received:
+        elif pair.requests_received or session.remote_lite:
+            # A lite agent is where everybody can reach it, and never shows by a check of its own that it is there.
             delays = triggered_check_delays(rto, session.timings.max_binding_requests)
         else:
             delays = check_delays(rto, session.timings.max_binding_requests)

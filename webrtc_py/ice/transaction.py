@@ -62,10 +62,9 @@ def check_delays(rto: float, requests: int) -> tuple[float, ...]:
 
 
 def triggered_check_delays(rto: float, requests: int) -> tuple[float, ...]:
-    """The wait after each request of a check to an address that the peer has just spoken from.
+    """The wait after each request of a check to where somebody is: the peer has just spoken from there, or is lite.
 
-    Somebody is there, so what is missing has been lost, and backing off would only add to the loss: it is repeated
-    steadily at first.
+    What is missing has been lost then, and backing off would only add to the loss: it is repeated steadily at first.
     """
     return (rto,) * STEADY_REQUESTS + check_delays(rto, requests)
 
