@@ -29,7 +29,9 @@ def function(name: str, value: F) -> F:
 
     So for a coroutine function, whose coroutine would be taken for a yes.
     """
-    if value is not None and not callable(value):
+    if value is None:
+        return value
+    if not callable(value):
         raise ArgumentTypeError(f"{name} is a function or None, not {value!r}")
     if inspect.iscoroutinefunction(value):
         raise ArgumentTypeError(f"{name} is asked for an answer at once: it cannot be the coroutine function {value!r}")

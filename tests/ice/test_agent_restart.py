@@ -392,3 +392,60 @@ def test_an_outage_is_no_failure_because_of_a_restart_that_nobody_has_answered()
             assert states[2:] == [ICETransportState.DISCONNECTED, ICETransportState.FAILED]
 
     in_network(test, delay=0.01)
+
+
+@pytest.mark.row("ICE-41", "ICE-42")
+@pytest.mark.parametrize("answerer", ["controlling", "controlled"])
+def test_an_answer_that_never_arrives_costs_nothing(answerer: str) -> None:
+    """Who has answered finds a path, since the other end answers checks; but there nobody takes the data yet."""
+
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            ends = (pair.one, pair.other) if answerer == "controlling" else (pair.other, pair.one)
+            answering, offering = ends
+
+            async def work() -> None:
+                for agent in ends:
+                    await agent.restart()
+                    await agent.gather_candidates()
+                answering.set_remote_credentials(*offering.get_local_user_credentials())
+                await asyncio.sleep(60)
+                offering.cancel_restart()
+                await asyncio.sleep(60)
+                await restart(pair)
+                await asyncio.sleep(10)
+                assert not any(agent.is_restarting for agent in ends)
+
+            await asyncio.gather(count_through(here, there, work()), count_through(there, here, asyncio.sleep(131)))
+
+    in_network(test, delay=0.01)
+
+
+@pytest.mark.row("ICE-41", "ICE-42")
+@pytest.mark.parametrize("again", ["one", "other"])
+def test_a_restart_on_the_heels_of_another_loses_nothing(again: str) -> None:
+    """It begins when one end has changed to the new path, and what the other has sent on the old one is on its way."""
+
+    async def test(network: VirtualNetwork) -> None:
+        server = network.turn_server("turn.example", "192.0.2.4")
+        async with Pair(network, {"urls": [TURN]}) as pair:
+            # By the relay it takes as long as directly, so that the order stays.
+            for host in (network.hosts["alice"], network.hosts["bob"]):
+                network.set_path(host, server.host, delay=0.05)
+            here, there = await pair.connect()
+            agent: Agent = getattr(pair, again)
+            options = pair.one._options
+
+            async def work() -> None:
+                for policy in (CandidateType.RELAY, CandidateType.HOST) * 2:
+                    options.candidate_types = [policy]
+                    pair.one.set_options(options)
+                    await restart(pair)
+                    await until(lambda: not agent.is_restarting)
+                    await agent.restart()
+                    await asyncio.sleep(0.5)
+
+            await asyncio.gather(count_through(here, there, work()), count_through(there, here, asyncio.sleep(8)))
+
+    in_network(test, delay=0.1)

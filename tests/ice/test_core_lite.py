@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.ice.core_pair import ALICE, BOB, Peer, Wire, connected, host, srflx
+from tests.ice.core_pair import ALICE, BOB, Nat, Peer, Wire, connected, host, srflx
 from tests.ice.hand import THERE, Hand
 from webrtc_py.errors import InvalidAccessError
 from webrtc_py.ice import stun
+from webrtc_py.ice.options import RenominationOptions
 from webrtc_py.states import CandidatePairState, ICETransportState
 
 CHECKING = ICETransportState.CHECKING
@@ -39,6 +40,67 @@ def lite_and(wire: Wire, *, both: bool) -> tuple[Peer, Peer]:
 
 def requests_of(peer: Peer) -> int:
     return len(peer.requests())
+
+
+@pytest.mark.parametrize("renomination", [None, RenominationOptions()])
+def test_a_lite_peer_hears_of_a_nat_that_has_changed_its_mind(renomination: RenominationOptions | None) -> None:
+    wire = Wire(delay=0.02)
+    lite_one = wire.peer("alice", ALICE, 2, lite=True, renomination=renomination)
+    full = wire.peer("bob", BOB, 1, renomination=renomination)
+    full.nat = Nat("203.0.113.1")
+    full.core.set_remote_lite(True)
+    lite_one.add(host("192.0.2.1"))
+    full.add(host("10.0.0.1"))
+    full.meet(lite_one, controlling=True)
+    lite_one.meet(full, controlling=False)
+    assert wire.run(5, lambda: connected(lite_one, full))
+    for port in range(40001, 40031):
+        wire.run(10)
+        full.nat.forget()
+        wire.run(3)
+        assert lite_one.core.path is not None
+        assert lite_one.core.path.destination == ("203.0.113.1", port)
+    assert DISCONNECTED not in full.states + lite_one.states
+
+
+def test_a_change_that_is_not_answered_yet_is_not_taken_back_by_a_check_of_consent() -> None:
+    wire = Wire(delay=0.02)
+    lite_one = wire.peer("alice", ALICE, 2, lite=True)
+    full = wire.peer("bob", BOB, 1, renomination=RenominationOptions(automatic=False))
+    full.core.set_remote_lite(True)
+    lite_one.add(host("192.0.2.1"))
+    for index in range(2):
+        full.add(host(f"192.0.2.{2 + index}", index=index))
+    full.meet(lite_one, controlling=True)
+    lite_one.meet(full, controlling=False)
+    assert wire.run(5, lambda: connected(lite_one, full))
+    wire.run(1)
+    [other] = [pair for pair in full.core.pairs if pair is not full.core.selected]
+    wire.blocked = lambda packet: packet.sender is lite_one and packet.destination[0] == other.base.address
+    full.core.renominate(other.local, other.remote, wire.now)
+    wire.flush()
+    mark = len(wire.log)
+    wire.run(4)
+    told = {packet.source[0] for packet in wire.log[mark:] if packet.sender is full and packet.has("USE-CANDIDATE")}
+    assert told == {other.base.address}
+
+
+@pytest.mark.row("ICE-50", "ICE-54")
+@pytest.mark.parametrize("nominates", [True, False])
+def test_a_lite_agent_follows_a_peer_that_is_ever_elsewhere(nominates: bool) -> None:
+    hand = lite()
+    hand.ask(use_candidate=True)
+    for number in range(150):
+        for port in range(3):
+            hand.ask((f"198.51.100.{number}", 5000 + port), use_candidate=nominates and port == 2)
+        hand.ask(THERE)
+        hand.wait(7)
+        assert len(hand.core.pairs) <= 25
+        if nominates:
+            assert hand.core.selected is hand.pair((f"198.51.100.{number}", 5002))
+        else:
+            assert hand.pair((f"198.51.100.{number}", 5002))
+            assert hand.core.selected is hand.pair()
 
 
 @pytest.mark.row("ICE-48", "ICE-50")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..runtime.network import Interface
-from .candidate import interleave_families, without_zone
+from .candidate import interleave_families, parse_address, without_zone
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +35,6 @@ _UNLIKELY_NAMES = (
 
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
-# Each agent of a process asks several things of the same few addresses.
-_parse = functools.lru_cache(maxsize=256)(ipaddress.ip_address)
-
 
 @dataclass(frozen=True, slots=True)
 class LocalAddress:
@@ -54,11 +50,11 @@ class LocalAddress:
 
     @property
     def is_loopback(self) -> bool:
-        return _parse(self.host).is_loopback
+        return parse_address(self.host).is_loopback
 
     @property
     def is_link_local(self) -> bool:
-        return _parse(self.host).is_link_local
+        return parse_address(self.host).is_link_local
 
 
 def local_addresses(
@@ -129,7 +125,7 @@ class Filter:
 
 
 def _is_usable(host: str, include_loopback: bool) -> bool:
-    address = _parse(host)
+    address = parse_address(host)
     if address.is_unspecified or address.is_multicast or (address.is_loopback and not include_loopback):
         return False
     if isinstance(address, ipaddress.IPv6Address):
@@ -140,7 +136,7 @@ def _is_usable(host: str, include_loopback: bool) -> bool:
 
 
 def _is_link_local_ipv6(host: str) -> bool:
-    return ":" in host and _parse(host).is_link_local
+    return ":" in host and parse_address(host).is_link_local
 
 
 def _preferred(hosts: list[str], interface: Interface) -> list[str]:
@@ -152,7 +148,7 @@ def _preferred(hosts: list[str], interface: Interface) -> list[str]:
     """
     groups: dict[object, list[str]] = {}
     for host in hosts:
-        address = _parse(host)
+        address = parse_address(host)
         if isinstance(address, ipaddress.IPv6Address) and not address.is_link_local:
             groups.setdefault(address.packed[:8], []).append(host)
         else:
@@ -167,5 +163,5 @@ def _preferred(hosts: list[str], interface: Interface) -> list[str]:
 
 def _tells_the_card(host: str) -> bool:
     """Whether an IPv6 address ends in an EUI-64 (RFC 4291 appendix A)."""
-    address = _parse(host)
+    address = parse_address(host)
     return isinstance(address, ipaddress.IPv6Address) and address.packed[11:13] == b"\xff\xfe"

@@ -262,7 +262,7 @@ class Agent(ClosedOnExit):
         if self._generations.are_several:
             controlling = self.role is ICERole.CONTROLLING
         self._newest.start(controlling, ufrag, pwd, remote_lite=remote_lite)
-        self._generations.supersede()
+        self._generations.started()
         ahead, self._ahead = self._ahead, ()
         for candidate in ahead:
             if candidate is None or candidate.ufrag == ufrag:
@@ -416,7 +416,7 @@ class Agent(ClosedOnExit):
 
     def send(self, train: Train) -> None:
         """Send over the path; without one the train is dropped and counted."""
-        if not self._generations.in_use.data.send(train) and not self._newest.data.send(train):
+        if not self._in_use.data.send(train) and not any(one.data.send(train) for one in self._generations):
             self._inbox.dropped += len(train)
             self._in_use.core.data_discarded(len(train.data), len(train))
 
@@ -477,14 +477,16 @@ class Agent(ClosedOnExit):
             generation.core.trace.tell(self._shared.loop.time(), "is %s: %s", state, reason)
         if state is not ICETransportState.CLOSED or self._closing is not None:
             self._update_state(reason)
+        if generation is self._in_use and self._closing is None:
+            self._generations.path_changed()
 
     def pair_selected(self, generation: Generation, pair: CandidatePair, *, lost: bool) -> None:
-        if generation is not self._in_use:
-            return
         replaced = self._generations.take_over(generation)
         if replaced is not None:
             generation.core.trace.tell(self._shared.loop.time(), "takes over from %s", replaced.core.local_ufrag)
             lost = replaced.core.is_silent
+        if generation is not self._in_use:
+            return
         for listener in list(self._listeners):
             listener.selected_pair_changed(pair, lost=lost)
         self.on_selected_candidate_pair_change.emit(pair.local, pair.remote)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -31,6 +32,10 @@ MAX_LINE_LENGTH = 2048
 
 _TYPES = {member.value: member for member in CandidateType}
 _TCP_TYPES = {member.value: member for member in TCPType}
+
+# Agents and their peers have few addresses, and each is asked several things.
+parse_address = functools.lru_cache(maxsize=256)(ipaddress.ip_address)
+"""The object of a numeric address. ValueError for anything else."""
 
 _FOUNDATION = re.compile(r"[A-Za-z0-9+/]{1,32}\Z")
 _NUMBER = re.compile(r"[0-9]{1,10}\Z")
@@ -213,7 +218,7 @@ def _address(text: str) -> str:
 def _numeric_address(text: str) -> str | None:
     """An address's canonical text, or None. A zone means nothing outside its own host, and is refused."""
     try:
-        return None if "%" in text else str(ipaddress.ip_address(text))
+        return None if "%" in text else str(parse_address(text))
     except ValueError:
         return None
 

@@ -171,7 +171,7 @@ class CheckList:
 
     def next_ordinary(self) -> CandidatePair | None:
         """The pair for the next ordinary check, which is unfrozen if need be (RFC 8445 section 6.1.4.2)."""
-        waiting = best(pair for pair in self.in_state(WAITING) if pair not in self._triggered)
+        waiting = best(pair for pair in self.paths.values() if pair.state is WAITING and pair not in self._triggered)
         if waiting is None:
             waiting = best(self._thawable())
             if waiting is not None:

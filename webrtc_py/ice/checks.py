@@ -86,6 +86,7 @@ class Checks:
         *,
         controlling: bool,
         tie_breaker: int,
+        use_candidate: bool,
         nomination: tuple[int, int] | None = None,
         now: float,
     ) -> None:
@@ -101,7 +102,7 @@ class Checks:
             priority=peer_reflexive_priority(pair.base),
             controlling=controlling,
             tie_breaker=tie_breaker,
-            use_candidate=purpose is Purpose.NOMINATION,
+            use_candidate=use_candidate,
             nomination=nomination,
         )
         transaction = Transaction(transaction_id, pair, request, purpose, controlling, delays)
@@ -158,8 +159,10 @@ class Checks:
     @property
     def nominee(self) -> CandidatePair | None:
         """The pair that has been nominated last, until that is answered or given up."""
-        nominations = (t for t in self._transactions.values() if t.purpose is Purpose.NOMINATION)
-        return next((t.pair for t in nominations if not t.cancelled), None)
+        for transaction in self._transactions.values():
+            if transaction.purpose is Purpose.NOMINATION and not transaction.cancelled:
+                return transaction.pair
+        return None
 
     def forget(self, pair: CandidatePair, purpose: Purpose | None = None) -> None:
         """What is under way on this pair counts no more: all of it, or what has this purpose."""

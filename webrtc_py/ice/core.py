@@ -123,6 +123,15 @@ class Core:
         """Whether the peer understands renomination, as descriptions tell; unless told otherwise it does."""
         self._search.remote_renominates = understood
 
+    def wait_for_peer(self, wait: bool, now: float) -> None:
+        """Whether to nominate nothing before the peer has made a check; unless told so, what works is nominated.
+
+        A restart that the old path leaves time for is one that the peer can still give up, or may never hear the
+        answer to: until it shows that it knows of the new generation, there the data would be lost.
+        """
+        self._session.waits_for_peer = wait
+        self._settle(now)
+
     def start(self, controlling: bool, now: float) -> None:
         """Begin to check, as soon as the peer's credentials are there. The offering side is the controlling one.
 
@@ -318,6 +327,11 @@ class Core:
     def is_silent(self) -> bool:
         """Whether the selected pair leaves checks unanswered, so that whatever comes in is news."""
         return self._upkeep.is_silent
+
+    @property
+    def peer_has_checked(self) -> bool:
+        """Whether the peer makes checks in this generation; a lite one makes none."""
+        return self._session.peer_has_checked
 
     @property
     def controlling(self) -> bool:

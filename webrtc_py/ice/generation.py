@@ -102,8 +102,6 @@ class Generation:
         self.core = core
         self.state = ICETransportState.NEW
         """What the core has last told: where it passes through two at once, the first of them comes first."""
-        self.has_selected = False
-        """Whether the core has told of a pair: a lite one may select it in the step that starts it."""
         self.gathering_state = ICEGathererState.NEW
         self.history = History(since=shared.loop.time())
         self._options = options
@@ -371,6 +369,12 @@ class Generation:
         self.core.start(controlling, now)
         self.flush(now)
 
+    def wait_for_peer(self, wait: bool) -> None:
+        """Whether a path is only chosen when the peer looks for one too; see the core's."""
+        now = self._shared.loop.time()
+        self.core.wait_for_peer(wait, now)
+        self._driver.flush(now)
+
     def add_remote_candidate(self, candidate: Candidate, *, resolve: bool) -> None:
         """``resolve`` says whether a ``.local`` name may be looked up; that holds up nothing."""
         self.has_remote_candidates = True
@@ -448,7 +452,6 @@ class Generation:
             base = self._bases.get(event.pair.base_id)
             if base is not None and base.relay is not None:
                 base.relay.bind_channel(event.pair.destination, self._shared.loop.time())
-            self.has_selected = True
             self._owner.pair_selected(self, event.pair, lost=event.lost)
         elif isinstance(event, PathResumed):
             self._owner.path_resumed(self)

@@ -12,6 +12,8 @@ from .udp_port import UDPPort
 
 # How long the old path is kept beside the new one: the data that the peer still sends on it arrives.
 _LINGER = 5.0
+# The one in use, one that the peer may still use, and the newest.
+_MOST = 3
 # How long a controlling peer may take over nominating what works in the new generation. To libwebrtc an old path that
 # works and is better, because it is one that a changed policy forbids, is as good as a new one.
 _NOMINATION_PATIENCE = 5.0
@@ -21,11 +23,15 @@ _CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
 
 
 class Generations:
-    """Oldest first. Those before the one in use linger; those after it have no path yet."""
+    """Oldest first. Those before the one in use linger, as do those that another restart has superseded.
+
+    ``in_use`` is the one whose path carries the data: the newest that has had one, else the oldest.
+    """
 
     def __init__(self, first: Generation, shared: Shared) -> None:
         self._shared = shared
         self._all = [first]
+        self.in_use = first
         # Nearly always empty, which as a tuple costs nothing.
         self._retired: tuple[str, ...] = ()
         self._lingering: asyncio.TimerHandle | None = None
@@ -41,20 +47,13 @@ class Generations:
         return self._all[-1]
 
     @property
-    def in_use(self) -> Generation:
-        """The one whose path carries the data: the newest that has one, else the oldest."""
-        if len(self._all) == 1:
-            return self._all[0]
-        return next((one for one in self if one.has_selected), self._all[0])
-
-    @property
     def are_several(self) -> bool:
         return len(self._all) > 1
 
     @property
     def is_restarting(self) -> bool:
         """Whether a restart has been begun whose generation has not selected a pair yet."""
-        return self.are_several and not self.newest.has_selected
+        return self.newest is not self.in_use
 
     @property
     def awaits_peer(self) -> bool:
@@ -98,24 +97,38 @@ class Generations:
         """Begin a restart; it takes the place of one that was never started."""
         replaced = self.newest
         self._stop_waiting()
-        self._end_lingering()
         self._all.append(generation)
         if replaced.core.state is ICETransportState.NEW:
+            if replaced is self.in_use:
+                self.in_use = generation
             self._retire(replaced)
+        if len(self._all) > _MOST:
+            # One that has found nothing is nobody's path, or else the oldest.
+            others = [one for one in self._all if one not in (self.in_use, generation)]
+            self._retire(min(others, key=lambda one: one.core.path is not None))
 
     def cancel(self) -> None:
         """Give up the newest."""
         self._retire(self.newest)
 
-    def supersede(self) -> None:
-        """The newest was started: give up the restarts before it that have found no path yet.
+    def started(self) -> None:
+        """The newest was started: from now on both ends look with its credentials, and not with others'.
 
-        From now on both ends look with its credentials, and not with theirs.
+        What a restart before it has found in the last moment may be in the peer's use already.
         """
-        for superseded in self._all[self._all.index(self.in_use) + 1 : -1]:
-            self._retire(superseded)
         if self.are_several:
             self._wait_for_nomination()
+            self._linger()
+            self.path_changed()
+
+    def path_changed(self) -> None:
+        """A path that works leaves those who look for another the time that the peer takes to know of it.
+
+        Not with a peer that makes no checks, as a lite one: it would be waited for in vain.
+        """
+        waits = self.in_use.state in _CONNECTED and self.in_use.core.peer_has_checked
+        for generation in self._all[self._all.index(self.in_use) + 1 :]:
+            generation.wait_for_peer(waits)
 
     def _wait_for_nomination(self) -> None:
         self._stop_waiting()
@@ -125,7 +138,8 @@ class Generations:
         """A peer that is to nominate a new path, and does not while the old one works, is taken that."""
         if not self.is_restarting or self.newest.core.controlling:
             return
-        if self.newest.core.path is None:
+        if self.newest.core.path is None or not self.newest.core.peer_has_checked:
+            # Who has made no check may not have heard that we have answered, and takes no data there.
             self._wait_for_nomination()
         else:
             self.in_use.fall_silent()
@@ -136,18 +150,24 @@ class Generations:
             self._waiting = None
 
     def take_over(self, generation: Generation) -> Generation | None:
-        """A generation has selected a pair: the one whose place it takes, or None when it had no other before it."""
-        if generation is self._all[0] or self._lingering is not None:
+        """A generation has selected a pair: the one whose place it takes, or None when it takes none's."""
+        replaced, index = self.in_use, self._all.index(generation)
+        if index <= self._all.index(replaced):
             return None
+        self.in_use = generation
+        for older in self._all[:index]:
+            older.fall_silent()
+        self._linger()
+        return replaced
+
+    def _linger(self) -> None:
+        self._stop_lingering()
         self._lingering = self._shared.loop.call_later(_LINGER, self._end_lingering)
-        for replaced in self._all[: self._all.index(generation)]:
-            replaced.fall_silent()
-        return self._all[0]
 
     def _end_lingering(self) -> None:
-        """Give up the generations before the one in use."""
+        """Give up all but the one in use and the newest."""
         self._stop_lingering()
-        for generation in self._all[: self._all.index(self.in_use)]:
+        for generation in [one for one in self._all if one not in (self.in_use, self.newest)]:
             self._retire(generation)
 
     def _stop_lingering(self) -> None:
@@ -168,6 +188,7 @@ class Generations:
         """Stop all; :meth:`clean_up` gives back what takes longer."""
         self._stop_waiting()
         self._stop_lingering()
+        self.in_use = self.newest
         for generation in self._all[:-1]:
             self._retire(generation)
         self.newest.stop()

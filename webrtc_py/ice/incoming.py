@@ -110,11 +110,14 @@ class Incoming:
             return
         pair = session.checklist.paths.get((check.base_id, check.source))
         if pair is None:
+            if self._lite is not None:
+                self._lite.forget_silent(now)
             pair = session.pairing.learn_remote(check.priority, check.base_id, check.source)
             if pair is None:
                 session.dropped.refused += 1
                 return
             self._upkeep.be_patient(now)
+        session.peer_has_checked = True
         pair.request_received(check.transaction_id, now)
         if self._lite is not None:
             self._lite.take(pair, check, now)

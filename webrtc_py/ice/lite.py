@@ -40,6 +40,18 @@ class Lite:
         path = check.base_id, check.source
         return self._seen.get(check.transaction_id, path) != path
 
+    def forget_silent(self, now: float) -> None:
+        """From where no check has come for so long the peer has gone, and what is new takes the place of that.
+
+        A full agent finds out by itself which addresses work, and which fail.
+        """
+        session = self._session
+        if session.remote_lite:
+            return
+        for pair in session.pairs:
+            if pair is not session.selected and pair.consent_expires <= now:
+                session.checklist.remove(pair)
+
     def take(self, pair: CandidatePair, check: IncomingCheck, now: float) -> None:
         """A check has been answered. What it says counts once: sent again, perhaps by others, it renews nothing."""
         if check.transaction_id in self._seen:

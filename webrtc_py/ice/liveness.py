@@ -32,7 +32,8 @@ def liveness(pair: CandidatePair, timings: AgentTimings, now: float) -> Liveness
     outlasts longer outages. It is disconnected for so long, its checks go on as checks, and only an answer to one of
     those, made after the expiry, lets it send again.
     """
-    silent_at, refused_at, failed_at = _silent_at(pair, timings), _refused_at(pair, timings), given_up_at(pair, timings)
+    silent_at, refused_at = _silent_at(pair, timings), _refused_at(pair, timings)
+    failed_at = min(silent_at, refused_at)
     if now >= silent_at:
         return Liveness(ICETransportState.FAILED, f"nothing was heard for {timings.patience:g} s", math.inf)
     if now >= refused_at:

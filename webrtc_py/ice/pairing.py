@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..states import CandidatePairState, CandidateType, TCPType
-from .candidate import MAX_PRIORITY, Candidate, is_local_name, peer_reflexive_priority, without_zone
+from .candidate import MAX_PRIORITY, Candidate, is_local_name, parse_address, peer_reflexive_priority, without_zone
 from .checklist import CheckList
 from .dropped import Dropped
 from .events import Happening, PathProved, PermissionNeeded
@@ -301,7 +300,7 @@ def _unusable(candidate: Candidate, host: str, ufrag: str) -> str | None:
     if is_local_name(host):
         return "its name was not resolved"
     try:
-        address = ipaddress.ip_address(host)
+        address = parse_address(host)
     except ValueError:
         return "its address is not numeric"
     if candidate.port == 0 or address.is_unspecified or address.is_multicast or host == "255.255.255.255":

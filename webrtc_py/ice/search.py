@@ -13,6 +13,7 @@ from .renomination import Renomination
 from .selection import Nomination, PeersNominations
 from .session import Session
 from .transaction import (
+    CONSENT_DELAYS,
     MIN_RTO,
     Purpose,
     check_delays,
@@ -184,6 +185,8 @@ class Search:
     def _is_to_nominate(self) -> bool:
         """Whether it is our turn to choose, and nothing that was chosen is waited for."""
         session = self._session
+        if session.waits_for_peer and not session.peer_has_checked:
+            return False
         return session.controlling and session.selected is None and session.checks.nominee is None
 
     @property
@@ -200,12 +203,27 @@ class Search:
         delays = nomination_delays(pair.current_round_trip_time)
         if pair.is_stream:
             delays = (sum(delays),)
-        value = None
-        if self.renomination is not None:
-            # Counted even where it is not sent: to libwebrtc a nomination without a value has the value 1.
-            counted = self.renomination.next_value()
-            value = counted if self.remote_renominates else None
-        session.send(pair, Purpose.NOMINATION, delays, now, value)
+        session.send(pair, Purpose.NOMINATION, delays, now, self._next_value(), use_candidate=True)
+
+    def ask_consent(self, pair: CandidatePair, now: float) -> None:
+        """A lite peer that we control is told each time that the selected pair is what it is to use.
+
+        It makes no checks, so it would never find out where ours come from after a NAT's change of mind.
+        """
+        session = self._session
+        is_told = session.controlling and session.remote_lite and pair is session.selected
+        if is_told and session.checks.nominee is None:
+            session.send(pair, Purpose.CONSENT, CONSENT_DELAYS, now, self._next_value(), use_candidate=True)
+        else:
+            session.send(pair, Purpose.CONSENT, CONSENT_DELAYS, now)
+
+    def _next_value(self) -> tuple[int, int] | None:
+        """The attribute and the value of a nomination, where both ends know renomination.
+
+        Counted even where it is not sent: to libwebrtc a nomination without a value has the value 1.
+        """
+        counted = None if self.renomination is None else self.renomination.next_value()
+        return counted if self.remote_renominates else None
 
     def nomination_answered(self, pair: CandidatePair, now: float) -> None:
         """Whether the peer follows shows soon, in a check of its own."""

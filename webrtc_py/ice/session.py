@@ -53,6 +53,10 @@ class Session:
         self.timings = timings
         self.lite = lite
         self.remote_lite = False
+        self.peer_has_checked = False
+        """Whether the peer looks for paths too: it knows of this generation, and of our credentials."""
+        self.waits_for_peer = False
+        """Whether nothing is nominated before that."""
         # A lite agent asks nothing, so it could not keep them.
         self.keep_alternatives = keep_alternatives and not lite
         self.state = ICETransportState.NEW
@@ -109,6 +113,8 @@ class Session:
         delays: tuple[float, ...],
         now: float,
         nomination: tuple[int, int] | None = None,
+        *,
+        use_candidate: bool = False,
     ) -> None:
         """A request in the present role."""
         self.checks.send(
@@ -117,6 +123,7 @@ class Session:
             delays,
             controlling=self.controlling,
             tie_breaker=self.tie_breaker,
+            use_candidate=use_candidate,
             nomination=nomination,
             now=now,
         )

@@ -16,7 +16,7 @@ from .liveness import Liveness, goes_one_way_from, in_doubt_from, is_silent, liv
 from .pair import CandidatePair
 from .search import Search
 from .session import LIVE, Session
-from .transaction import CONSENT_DELAYS, MIN_RTO, Purpose, Transaction
+from .transaction import MIN_RTO, Transaction
 
 _FAILED = CandidatePairState.FAILED
 # Asked for with each train; an enumeration's members take their time to be looked up.
@@ -246,7 +246,7 @@ class Upkeep:
         """
         session = self._session
         pair.consent_requests_sent += 1
-        session.send(pair, Purpose.CONSENT, CONSENT_DELAYS, now)
+        self._search.ask_consent(pair, now)
         if pair is not session.selected:
             return
         self._rest(now)
