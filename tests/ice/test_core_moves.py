@@ -349,6 +349,26 @@ def test_a_peer_whose_addresses_have_all_died_is_found_at_a_new_one(addresses: i
     assert hand.core.path is hand.core.selected is hand.pair(new)
 
 
+def test_a_check_that_the_selection_has_cut_short_is_made_again_when_that_is_lost() -> None:
+    hand = Hand(controlling=True)
+    for where in (THERE, ELSEWHERE):
+        hand.core.add_remote_candidate(host(*where, index=where is ELSEWHERE), hand.now)
+    hand.wait(0.1)
+    first, second = hand.requests()
+    hand.answer(first)
+    hand.wait(0.5)
+    nomination = hand.requests()[-1]
+    assert (first[0], second[0], nomination[0]) == (THERE, ELSEWHERE, THERE)
+    hand.answer(nomination)
+    hand.requests()
+    hand.wait(6)
+    assert hand.core.state is DISCONNECTED
+    asked = [request for request in hand.requests() if request[0] == ELSEWHERE]
+    assert asked
+    hand.answer(asked[-1])
+    assert hand.core.selected is hand.pair(ELSEWHERE)
+
+
 # The controlled agent goes where the peer's data come from
 
 

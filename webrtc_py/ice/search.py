@@ -162,6 +162,9 @@ class Search:
         session.pairing.pair_all()
         for pair in self.alternatives:
             session.checklist.trigger(pair)
+        for pair in session.checklist.in_state(_IN_PROGRESS):
+            if not session.checks.are_pending(pair):
+                pair.state = _WAITING  # its check was given up when the pair was selected that is lost now
         self._revive(now)
 
     def _revive(self, now: float) -> None:
