@@ -185,7 +185,7 @@ def test_restarts_that_are_offered_and_taken_back_leave_the_session_whole() -> N
             await pc.set_remote_description(SessionDescription("rollback", ""))
         assert network.counters["sent"] - sent <= 10
         assert len(list(agent_of(pc)._generations)) == 1
-        assert len(agent_of(pc)._ahead) <= 100
+        assert len(agent_of(pc)._ahead.candidates) <= 100
         await still_works(near, far)
         assert call.answerer.states == ["connecting", "connected"]
 
@@ -237,7 +237,7 @@ def test_candidates_of_unknown_generations_are_refused_or_dropped_and_kept_nowhe
             refusal = await refusal_of(pc.add_ice_candidate(init))
             assert len(refusal) < 500
             assert refusal.isprintable()
-        assert len(agent_of(pc)._ahead) == 0
+        assert len(agent_of(pc)._ahead.candidates) == 0
         assert network.counters["sent"] - sent <= 10
         await still_works(near, far)
 

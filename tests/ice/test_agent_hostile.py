@@ -272,7 +272,7 @@ def test_a_peer_trickles_ten_thousand_candidates() -> None:
                         await asyncio.sleep(0.2)
                 assert len(agent.get_candidate_pairs_stats()) <= 100
                 assert len(agent.get_remote_candidates()) <= 100
-                assert len(agent._ahead) <= 100
+                assert len(agent._ahead.candidates) <= 100
                 assert len(asyncio.all_tasks()) <= 32 + 32 + 20
                 assert len(network.hosts["alice"].streams) <= 32
             await asyncio.sleep(120)
@@ -445,7 +445,7 @@ def test_a_thousand_restarts_that_come_to_nothing() -> None:
             assert most_sockets <= 1 + 3
             assert most_allocations <= 4
             assert most_tasks <= 25
-            assert len(agent._ahead) <= 100
+            assert len(agent._ahead.candidates) <= 100
             assert agent.connection_state in CONNECTED
             await talk(here, there)
         await asyncio.sleep(2)

@@ -324,7 +324,7 @@ def test_a_candidate_of_a_retired_generation_is_forgotten() -> None:
             await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
             await asyncio.sleep(10)
             pair.one.add_remote_candidate(late)
-            assert not pair.one._ahead
+            assert not pair.one._ahead.candidates
 
     in_network(test, delay=0.01)
 
@@ -449,3 +449,35 @@ def test_a_restart_on_the_heels_of_another_loses_nothing(again: str) -> None:
             await asyncio.gather(count_through(here, there, work()), count_through(there, here, asyncio.sleep(8)))
 
     in_network(test, delay=0.1)
+
+
+def test_candidates_may_be_ahead_of_two_restarts() -> None:
+    """The news of the first comes, and those of the second still wait: with their end, which is not the first's."""
+
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            here, there = await pair.connect()
+            pair.other.on_candidate(None)
+            await pair.other.restart()
+            first = pair.other.get_local_user_credentials()
+            await pair.other.restart()
+            await pair.other.gather_candidates()
+            await pair.other.gathering_complete()
+            for candidate in (*pair.other.get_local_candidates(), None):
+                pair.one.add_remote_candidate(candidate)
+            await pair.one.restart()
+            await pair.one.gather_candidates()
+            pair.one.set_remote_credentials(*first)
+            assert pair.one.get_remote_candidates() == []
+            await pair.one.restart()
+            await pair.one.gather_candidates()
+            pair.one.set_remote_credentials(*pair.other.get_local_user_credentials())
+            assert pair.one.get_remote_candidates() == pair.other.get_local_candidates()
+            pair.other.set_remote_credentials(*pair.one.get_local_user_credentials())
+            await until(lambda: not (pair.one.is_restarting or pair.other.is_restarting))
+            await asyncio.sleep(0.1)
+            assert pair.one.connection_state is ICETransportState.COMPLETED
+            here.send(b"there")
+            assert await there.recv() == b"there"
+
+    in_network(test, delay=0.01)

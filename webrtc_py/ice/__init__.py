@@ -9,9 +9,9 @@ need; ``candidate`` holds the grammar of RFC 8839 section 5.1 and the ordering o
 
 Around it stand the rooms that touch the world. An ``agent`` has ``generation`` after generation, one for each pair of
 credentials: sockets (``udp_port``, ``tcp``, or a port for many agents: ``mux``), candidates (``gather``, ``rewrite``,
-``mdns``), servers (``relay`` round the client of ``turn``, RFC 8656, by the ways of ``dialer`` and ``proxy``), and a
-``data_path``; ``conn`` is for those who want nothing else. ``trace`` and ``explain`` tell how it went. The package
-stands alone::
+``mdns``, and the peer's that are ``ahead``), servers (``relay`` round the client of ``turn``, RFC 8656, by the ways of
+``dialer`` and ``proxy``), and a ``data_path``; ``conn`` is for those who want nothing else. ``trace`` and ``explain``
+tell how it went. The package stands alone::
 
     async with Agent(AgentOptions(urls=["stun:stun.example.org"])) as agent:
         agent.on_candidate(lambda candidate: signal(candidate and candidate.marshal()))

@@ -22,6 +22,7 @@ from ..runtime.system_network import SystemNetwork
 from ..states import ICEGathererState, ICERole, ICETransportState, MulticastDNSMode
 from ..train import Train
 from .agent_options import AgentOptions
+from .ahead import CandidatesAhead
 from .beginning import new_core
 from .candidate import Candidate
 from .conn import Conn
@@ -35,9 +36,6 @@ from .mdns import AgentNames
 from .pair import CandidatePair
 from .stats import CandidatePairStats, CandidateStats
 from .udp_port import UDPPort
-
-# Candidates of a generation that our own restart has yet to catch up with; a generation has no more of use.
-_MAX_AHEAD = 100
 
 
 class Agent(ClosedOnExit):
@@ -65,8 +63,7 @@ class Agent(ClosedOnExit):
             self._new_generation(options.local_ufrag, options.local_pwd, secrets.randbits(64)), self._shared
         )
         self._remote_lite = False
-        # A tuple, like all that is nearly always empty: the empty one belongs to all, and is nothing to be collected.
-        self._ahead: tuple[Candidate | None, ...] = ()
+        self._ahead = CandidatesAhead()
         self._state = ICETransportState.NEW
         self._gathering_state = ICEGathererState.NEW
         self._failure = ""
@@ -114,7 +111,7 @@ class Agent(ClosedOnExit):
         """Why the connection is in the state it is in: a few lines for people. Credentials are not in it."""
         now = self._shared.loop.time()
         in_use, newest = self._in_use, self._newest
-        ahead = [candidate for candidate in self._ahead if candidate is not None]
+        ahead = self._ahead.candidates
         if in_use is newest:
             return "\n".join(explain(newest.situation(now, ahead)))
         old, new = in_use.core.local_ufrag, newest.core.local_ufrag
@@ -263,10 +260,8 @@ class Agent(ClosedOnExit):
             controlling = self.role is ICERole.CONTROLLING
         self._newest.start(controlling, ufrag, pwd, remote_lite=remote_lite)
         self._generations.started()
-        ahead, self._ahead = self._ahead, ()
-        for candidate in ahead:
-            if candidate is None or candidate.ufrag == ufrag:
-                self.add_remote_candidate(candidate)
+        for candidate in self._ahead.take(ufrag):
+            self.add_remote_candidate(candidate)
         self._remote_lite = remote_lite
 
     def set_remote_renomination(self, understood: bool) -> None:
@@ -376,20 +371,17 @@ class Agent(ClosedOnExit):
         if candidate is not None and not isinstance(candidate, Candidate):
             raise ArgumentTypeError(f"candidate is a Candidate or None, not {candidate!r}; see unmarshal_candidate")
         if candidate is None:
-            if self._ahead:
-                if self._ahead[-1] is not None:
-                    self._ahead += (None,)  # the end of those that wait
-            elif self._generations.awaits_peer and not self._newest.has_remote_candidates:
-                self._in_use.end_of_remote_candidates()  # the peer has not restarted yet, so it is the old one's end
-            else:
-                self._newest.end_of_remote_candidates()
+            # Where the peer has not restarted yet, it is the old one's end.
+            is_old = self._generations.awaits_peer and not self._newest.has_remote_candidates
+            if not self._ahead.end():
+                (self._in_use if is_old else self._newest).end_of_remote_candidates()
             return
         generation = self._generations.of_peer(candidate.ufrag)
         if generation is not None:
             resolve = self._options.multicast_dns_mode is not MulticastDNSMode.DISABLED
             generation.add_remote_candidate(candidate, resolve=resolve)
-        elif len(self._ahead) < _MAX_AHEAD and not self._generations.has_retired(candidate.ufrag):
-            self._ahead += (candidate,)
+        elif not self._generations.has_retired(candidate.ufrag):
+            self._ahead.add(candidate)
 
     async def name_of(self, host: str) -> str:
         """The name that hides a local address. OSError when nobody could resolve it."""
