@@ -481,3 +481,22 @@ def test_candidates_may_be_ahead_of_two_restarts() -> None:
             assert await there.recv() == b"there"
 
     in_network(test, delay=0.01)
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_closing_amid_a_restart_is_one_change_of_state(is_started: bool) -> None:
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            await pair.connect()
+            await asyncio.sleep(1)
+            states: list[ICETransportState] = []
+            await pair.one.restart()
+            await asyncio.sleep(1)
+            pair.one.on_connection_state_change(states.append)
+            if is_started:
+                pair.one.set_remote_credentials("nobody", "x" * 22)
+            await pair.one.close()
+            await asyncio.sleep(0)
+            assert states == [ICETransportState.CLOSED]
+
+    in_network(test)

@@ -465,11 +465,14 @@ class Agent(ClosedOnExit):
         self.on_gathering_state_change.emit(state)
 
     def state_changed(self, generation: Generation, state: ICETransportState, reason: str) -> None:
-        if state is not ICETransportState.CLOSED:
-            generation.core.trace.tell(self._shared.loop.time(), "is %s: %s", state, reason)
-        if state is not ICETransportState.CLOSED or self._closing is not None:
-            self._update_state(reason)
-        if generation is self._in_use and self._closing is None:
+        if state is ICETransportState.CLOSED:
+            # A retired generation's end is no news, and that of the agent comes once: with the newest's.
+            if self._closing is not None and generation is self._newest:
+                self._update_state(reason)
+            return
+        generation.core.trace.tell(self._shared.loop.time(), "is %s: %s", state, reason)
+        self._update_state(reason)
+        if generation is self._in_use:
             self._generations.path_changed()
 
     def pair_selected(self, generation: Generation, pair: CandidatePair, *, lost: bool) -> None:
