@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 from ..runtime.shared import Shared
-from ..states import ICERole, ICETransportState
+from ..states import CandidateType, ICERole, ICETransportState
 from .generation import Generation
 from .udp_port import UDPPort
 
@@ -19,6 +19,7 @@ _MOST = 3
 _NOMINATION_PATIENCE = 5.0
 # What is late by more restarts than that is lost anyway.
 _MAX_RETIRED = 16
+_RELAY = CandidateType.RELAY
 _CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
 
 
@@ -138,11 +139,24 @@ class Generations:
         """A peer that is to nominate a new path, and does not while the old one works, is taken that."""
         if not self.is_restarting or self.newest.core.controlling:
             return
-        if self.newest.core.path is None or not self.newest.core.peer_has_checked:
+        core = self.newest.core
+        if core.path is None or not (core.peer_has_checked or self._is_ruled_out):
             # Who has made no check may not have heard that we have answered, and takes no data there.
             self._wait_for_nomination()
         else:
             self.in_use.fall_silent()
+
+    @property
+    def _is_ruled_out(self) -> bool:
+        """Whether the old path is direct at an end that names relays only now, as a changed policy has it.
+
+        libwebrtc then has given up the new one, which is worse, and makes no check there as long as the old one works.
+        """
+        old, new = self.in_use.core.selected, self.newest.core
+        if old is None:
+            return False
+        ends = ((old.base, new.local_candidates), (old.remote, new.remote_candidates))
+        return any(before.type is not _RELAY and {one.type for one in now} == {_RELAY} for before, now in ends)
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
