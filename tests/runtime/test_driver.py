@@ -76,6 +76,31 @@ def test_a_deadline_that_moves_away_fires_no_engine() -> None:
     run(main())
 
 
+def test_time_does_not_go_back_when_timers_fire_a_clock_tick_early() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time() + 0.5
+        loop.call_at(start, lambda: None)
+        times: list[float] = []
+        # Both within the clock's resolution of the moment at which the loop wakes.
+        deadlines = [start + 4e-10, start + 2e-10]
+
+        class Engine(Ticker):
+            def handle_timeout(self, now: float) -> None:
+                times.append(now)
+                deadlines.pop(0)
+
+            def next_timeout(self) -> float | None:
+                return deadlines[0] if deadlines else None
+
+        driver: Driver[float, str] = Driver(Engine(start), lambda data: None, lambda event: None)
+        driver.flush(loop.time())
+        await asyncio.sleep(1)
+        assert times == [start + 4e-10] * 2
+
+    run(main())
+
+
 def test_an_idle_engine_is_not_woken_for_a_deadline_that_has_moved_away() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()

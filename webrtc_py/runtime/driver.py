@@ -52,6 +52,7 @@ class Driver(Generic[D, E]):
         "_closed",
         "_engine",
         "_flushing",
+        "_latest",
         "_may_put_off",
         "_on_event",
         "_send",
@@ -73,6 +74,7 @@ class Driver(Generic[D, E]):
         self._shared = shared or Shared.of_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
+        self._latest = 0.0
         self._may_put_off = 0.0
         self._flushing = False
         self._again = False
@@ -126,8 +128,9 @@ class Driver(Generic[D, E]):
     def _on_timer(self) -> None:
         self._timer = None
         with self._shared.step:
-            # A loop may fire a timer a clock tick early; the deadline itself is then the time that has come.
-            now = max(self._shared.loop.time(), self._timer_due)
+            # A loop may fire a timer a clock tick early; the deadline itself is then the time that has come. For the
+            # next one time must not go back, or what has just happened would be taken back.
+            now = self._latest = max(self._shared.loop.time(), self._timer_due, self._latest)
             due = self._engine.next_timeout()
             if due is not None and due <= now:
                 self._engine.handle_timeout(now)
