@@ -117,7 +117,10 @@ def test_a_restart_where_only_relays_may_be_used(
 @pytest.mark.row("X-04")
 @pytest.mark.needs("coturn")
 @pytest.mark.parametrize("browser_offered", [True, False], ids=["browser offered", "browser answered"])
-def test_a_restart_takes_another_policy_and_servers(chromium: Chromium, server: Coturn, browser_offered: bool) -> None:
+@pytest.mark.parametrize("way", ["page", "restart_ice"])
+def test_a_restart_takes_another_policy_and_servers(
+    chromium: Chromium, server: Coturn, browser_offered: bool, way: str
+) -> None:
     """From host to relay: Chromium prefers the old path until it falls silent, and does not nominate a new one."""
     url = server.url("turn", own_address(), "udp")
     relays = Configuration([ICEServer(url, USERNAME, PASSWORD)], ice_transport_policy="relay")
@@ -131,7 +134,7 @@ def test_a_restart_takes_another_policy_and_servers(chromium: Chromium, server: 
                 session.connection.set_configuration(policy)
                 wanted = theirs | {"iceTransportPolicy": policy.ice_transport_policy}
                 await session.browser.evaluate("(wanted) => pc.setConfiguration(wanted)", wanted)
-                await restart(session, "page")
+                await restart(session, way)
                 assert {candidate.typ for candidate in session.candidates} == {expected}
                 pair = await session.browser.selected_pair()
                 assert {pair[end]["candidateType"] for end in ("local", "remote")} & {expected}

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 from ..runtime.shared import Shared
-from ..states import CandidateType, ICERole, ICETransportState
+from ..states import ICERole, ICETransportState
 from .generation import Generation
 from .udp_port import UDPPort
 
@@ -17,9 +17,10 @@ _MOST = 3
 # How long a controlling peer may take over nominating what works in the new generation. To libwebrtc an old path that
 # works and is better, because it is one that a changed policy forbids, is as good as a new one.
 _NOMINATION_PATIENCE = 5.0
+# How long we, who control, wait for the peer's first check on a new path that is worse: for our answer to arrive.
+_CHECK_PATIENCE = 1.0
 # What is late by more restarts than that is lost anyway.
 _MAX_RETIRED = 16
-_RELAY = CandidateType.RELAY
 _CONNECTED = (ICETransportState.CONNECTED, ICETransportState.COMPLETED)
 
 
@@ -118,7 +119,7 @@ class Generations:
         What a restart before it has found in the last moment may be in the peer's use already.
         """
         if self.are_several:
-            self._wait_for_nomination()
+            self._be_patient()
             self._linger()
             self.path_changed()
 
@@ -131,32 +132,33 @@ class Generations:
         for generation in self._all[self._all.index(self.in_use) + 1 :]:
             generation.wait_for_peer(waits)
 
-    def _wait_for_nomination(self) -> None:
+    def _be_patient(self) -> None:
         self._stop_waiting()
-        self._waiting = self._shared.loop.call_later(_NOMINATION_PATIENCE, self._hurry_peer)
+        patience = _CHECK_PATIENCE if self.newest.core.controlling else _NOMINATION_PATIENCE
+        self._waiting = self._shared.loop.call_later(patience, self._hurry)
 
-    def _hurry_peer(self) -> None:
-        """A peer that is to nominate a new path, and does not while the old one works, is taken that."""
-        if not self.is_restarting or self.newest.core.controlling:
+    def _hurry(self) -> None:
+        """What works in the new generation is to be used, though the old path works, and the peer lets us wait."""
+        if not self.is_restarting:
             return
         core = self.newest.core
-        if core.path is None or not (core.peer_has_checked or self._is_ruled_out):
+        if core.path is None or not (core.peer_has_checked or self._is_worse):
             # Who has made no check may not have heard that we have answered, and takes no data there.
-            self._wait_for_nomination()
+            self._be_patient()
+        elif core.controlling:
+            self.newest.wait_for_peer(False)
         else:
+            # A peer that is to nominate a new path, and does not while the old one works, is taken that.
             self.in_use.fall_silent()
 
     @property
-    def _is_ruled_out(self) -> bool:
-        """Whether the old path is direct at an end that names relays only now, as a changed policy has it.
+    def _is_worse(self) -> bool:
+        """Whether what works in the new generation is worse than the old path, as when a policy changed to relays.
 
-        libwebrtc then has given up the new one, which is worse, and makes no check there as long as the old one works.
+        libwebrtc gives a worse path up, and makes no check there, for as long as the old one works.
         """
-        old, new = self.in_use.core.selected, self.newest.core
-        if old is None:
-            return False
-        ends = ((old.base, new.local_candidates), (old.remote, new.remote_candidates))
-        return any(before.type is not _RELAY and {one.type for one in now} == {_RELAY} for before, now in ends)
+        old, new = self.in_use.core.selected, self.newest.core.path
+        return old is not None and new is not None and new.priority < old.priority
 
     def _stop_waiting(self) -> None:
         if self._waiting is not None:
