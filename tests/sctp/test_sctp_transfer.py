@@ -249,6 +249,19 @@ def test_another_path_starts_over() -> None:
     assert wire.run(60.0, lambda: len(wire.messages(wire.b)) == 20)
 
 
+@pytest.mark.row("SCD-04")
+def test_a_path_that_comes_and_goes_does_not_end_the_association() -> None:
+    """As ICE tells where only one direction is cut: the peer is heard, and what is sent to it is lost."""
+    wire = connected()
+    wire.drop = lambda packet, sender: sender is wire.a
+    for number in range(25):
+        wire.a.send(0, 53, b"%d" % number, wire.now)
+        wire.run(1.0)
+        wire.a.set_path_changed(wire.now, lost=True)
+    wire.drop = lambda packet, sender: False
+    assert wire.run(5.0, lambda: len(wire.messages(wire.b)) == 25)
+
+
 def test_an_unknown_stream_is_reported_and_acknowledged() -> None:
     wire = Wire(b=make_association(0xBBBB0002, 9, streams=4))
     wire.connect()

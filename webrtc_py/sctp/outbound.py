@@ -148,6 +148,8 @@ class Outbound:
         self.congestion = CongestionWindow(self.packet_size - HEADER_SIZE, self._advertised)
         self.round_trip_time = RoundTripTime()
         self._rtt_tsn = None
+        # Timeouts count on the path that they happened on. They come faster again now, and the path may change often.
+        self.errors = 0
         if lost and self.rtx.chunks:
             # Waiting for it would only take time.
             self.rtx.mark_all()
