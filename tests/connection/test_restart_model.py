@@ -125,7 +125,7 @@ class End:
         is_collision = self.making_offer or self.pc.signaling_state != "stable"
         if number == self.taken and not is_collision:
             self.repeat()
-        elif number > self.taken and (self.polite or not is_collision):
+        elif number >= self.taken and (self.polite or not is_collision):
             await self.pc.set_remote_description(offer)
             await self.pc.set_local_description()
             self.taken = number
