@@ -539,3 +539,21 @@ def test_a_peer_that_clings_to_a_better_path_is_taken_that(
             assert CandidateType.RELAY in (selected[0].type, selected[1].type)
 
     in_network(test, delay=0.01)
+
+
+def test_a_restart_that_is_cancelled_gives_back_the_one_before_it() -> None:
+    """Also where that has not found a path yet, and neither has the one before that."""
+
+    async def test(network: VirtualNetwork) -> None:
+        async with Pair(network) as pair:
+            await pair.connect()
+            for name in ("somebody", "nobody"):
+                await pair.one.restart()
+                pair.one.set_remote_credentials(name, "x" * 22)
+            before = pair.one.get_local_user_credentials()
+            await pair.one.restart()
+            pair.one.cancel_restart()
+            assert pair.one.get_local_user_credentials() == before
+            assert pair.one.get_remote_user_credentials() == ("nobody", "x" * 22)
+
+    in_network(test)
