@@ -542,18 +542,22 @@ def test_a_peer_that_clings_to_a_better_path_is_taken_that(
 
 
 def test_a_restart_that_is_cancelled_gives_back_the_one_before_it() -> None:
-    """Also where that has not found a path yet, and neither has the one before that."""
+    """Also where that has found nothing, and the one before it has a path that nobody has nominated."""
 
     async def test(network: VirtualNetwork) -> None:
         async with Pair(network) as pair:
             await pair.connect()
-            for name in ("somebody", "nobody"):
-                await pair.one.restart()
-                pair.one.set_remote_credentials(name, "x" * 22)
-            before = pair.one.get_local_user_credentials()
-            await pair.one.restart()
-            pair.one.cancel_restart()
-            assert pair.one.get_local_user_credentials() == before
-            assert pair.one.get_remote_user_credentials() == ("nobody", "x" * 22)
+            for agent in (pair.one, pair.other):
+                await agent.restart()
+                await agent.gather_candidates()
+            agent.set_remote_credentials(*pair.one.get_local_user_credentials())
+            await asyncio.sleep(1)
+            await agent.restart()
+            agent.set_remote_credentials("nobody", "x" * 22)
+            before = agent.get_local_user_credentials()
+            await agent.restart()
+            agent.cancel_restart()
+            assert agent.get_local_user_credentials() == before
+            assert agent.get_remote_user_credentials() == ("nobody", "x" * 22)
 
     in_network(test)

@@ -105,7 +105,8 @@ class Generations:
                 self.in_use = generation
             self._retire(replaced)
         if len(self._all) > _MOST:
-            # One that has found nothing is nobody's path, or else the oldest; but not what a cancelled restart goes on with.
+            # One that has found nothing is nobody's path, or else the oldest; but a cancelled restart goes on with the
+            # one before it.
             others = [one for one in self._all if one not in (self.in_use, replaced, generation)]
             self._retire(min(others, key=lambda one: one.core.path is not None))
 
