@@ -171,7 +171,8 @@ class Story:
                     is_of_use = label == "reliable" or end.pc.connection_state == "connected"
                     if is_of_use and end.channels[label].ready_state == "open":
                         count.go_on()
-                assert len(list(ice_of(end.peer)._agent._generations)) <= 3
+                generations = ice_of(end.peer)._agent._generations
+                assert len(list(generations)) <= 3 + generations.awaits_peer
             await asyncio.sleep(PACE)
 
     def signal(self, source: End, **message: Any) -> None:

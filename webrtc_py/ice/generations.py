@@ -12,7 +12,7 @@ from .udp_port import UDPPort
 
 # How long the old path is kept beside the new one: the data that the peer still sends on it arrives.
 _LINGER = 5.0
-# The one in use, one that the peer may still use, and the newest.
+# The one in use, one that the peer may still use, and the newest; beside them one that waits for the peer.
 _MOST = 3
 # How long a controlling peer may take over nominating what works in the new generation. To libwebrtc an old path that
 # works and is better, because it is one that a changed policy forbids, is as good as a new one.
@@ -104,11 +104,6 @@ class Generations:
             if replaced is self.in_use:
                 self.in_use = generation
             self._retire(replaced)
-        if len(self._all) > _MOST:
-            # One that has found nothing is nobody's path, or else the oldest; but a cancelled restart goes on with the
-            # one before it.
-            others = [one for one in self._all if one not in (self.in_use, replaced, generation)]
-            self._retire(min(others, key=lambda one: one.core.path is not None))
 
     def cancel(self) -> None:
         """Give up the newest."""
@@ -119,6 +114,10 @@ class Generations:
 
         What a restart before it has found in the last moment may be in the peer's use already.
         """
+        if len(self._all) > _MOST:
+            # One that has found nothing is nobody's path, or else the oldest.
+            others = [one for one in self._all if one not in (self.in_use, self.newest)]
+            self._retire(min(others, key=lambda one: one.core.path is not None))
         if self.are_several:
             self._be_patient()
             self._linger()
